@@ -1,0 +1,352 @@
+/**
+ * Entities: `Model` classes of Effect that know their table and primary key, and the refs to rows that are not written
+ * yet.
+ *
+ * @since 0.1.0
+ */
+import { Predicate, Schema } from "effect"
+import type { VariantSchema } from "effect/schema";
+import { Model } from "effect/schema"
+
+const ColumnRefTypeId = "~effect-sql-session/ColumnRef"
+const EntityRefTypeId = "~effect-sql-session/EntityRef"
+
+/** The variants of an Effect `Model`. */
+type Variants = "select" | "insert" | "update" | "json" | "jsonCreate" | "jsonUpdate"
+
+type Fields = VariantSchema.Struct.Fields
+
+type FieldName<F> = keyof F & string
+
+type PrimaryKey<F> = FieldName<F> | readonly [FieldName<F>, ...Array<FieldName<F>>]
+
+/**
+ * Where the rows of an entity are, and what the database promises of them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Mapping<F, PK> {
+  /** The table's name, unquoted. */
+  readonly table: string
+  /** The table's schema; without it, the `search_path` of the connection decides. */
+  readonly schema?: string | undefined
+  /** The field of the primary key, or a tuple of fields. */
+  readonly primaryKey: PK
+  /** What else the database keeps unique, by field or by tuple of fields: a flush orders its statements by it. */
+  readonly unique?: ReadonlyArray<FieldName<F> | ReadonlyArray<FieldName<F>>> | undefined
+  /** The names of columns that the naming of the registry would get wrong. */
+  readonly columns?: { readonly [K in FieldName<F>]?: string } | undefined
+  /**
+   * `"dirty"` writes the old values of the changed columns into the `WHERE` of an update, for tables without a version
+   * column: another transaction's change of the same columns is then a `StaleDataError`.
+   */
+  readonly optimisticLock?: "dirty" | undefined
+}
+
+/**
+ * What an instance remembers of its class for the compiler, so that `session.update` knows the patch it may take.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Mapped<in out F, out PK> {
+  readonly "~effect-sql-session/Mapped"?: { readonly fields: (_: F) => F; readonly primaryKey: PK }
+}
+
+/**
+ * An entity class: `Model.Class` with its mapping.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Class<Self, F extends Fields, PK> =
+  & VariantSchema.Class<
+    Self,
+    F,
+    Schema.Struct<VariantSchema.ExtractFields<"select", F, true>>,
+    Variants,
+    "select",
+    Mapped<F, PK>
+  >
+  & { readonly [V in Variants]: VariantSchema.Extract<V, VariantSchema.Struct<F>> }
+  & { readonly mapping: Mapping<F, PK> }
+
+/**
+ * Any entity class.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+// A class of any shape: its constructor and key are `any` because no other type stands for all of them.
+export interface Any extends Model.Any {
+  readonly identifier: string
+  // oxlint-disable-next-line no-explicit-any
+  readonly mapping: Mapping<any, any>
+  // oxlint-disable-next-line no-explicit-any
+  new(...args: any): any
+}
+
+/**
+ * The class whose instances are `A`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Of<out A> {
+  readonly identifier: string
+  readonly mapping: { readonly table: string }
+  readonly prototype: A
+}
+
+/**
+ * The instances of an entity class.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Instance<E extends Any> = E["Type"]
+
+type KeyFields<PK> = PK extends ReadonlyArray<infer K> ? K : PK
+
+/**
+ * What names a row of an entity: the bare value of a key of one field, a record of the values of a key of several.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Identity<E extends Any> = E["mapping"]["primaryKey"] extends ReadonlyArray<infer K>
+  ? { readonly [P in K & keyof E["Type"]]: E["Type"][P] }
+  : E["Type"][E["mapping"]["primaryKey"] & keyof E["Type"]]
+
+/**
+ * What `session.add` takes: the insert variant, where every field also takes a `ColumnRef` of its type.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Insert<E extends Any> = {
+  readonly [K in keyof E["insert"]["~type.make.in"]]:
+    | E["insert"]["~type.make.in"][K]
+    | ColumnRef<NonNullable<E["insert"]["~type.make.in"][K]>>
+}
+
+/**
+ * What `session.update` takes of an entity class: fields of the update variant, all optional, without the key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Patch<E extends Any> = PatchOf<E["Type"]>
+
+/**
+ * What `session.update` takes of an instance.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type PatchOf<A> = A extends Mapped<infer F, infer PK>
+  ? F extends Fields ? PatchFields<VariantSchema.Extract<"update", VariantSchema.Struct<F>>["~type.make.in"], PK>
+  : never
+  : never
+
+type PatchFields<Input, PK> = { readonly [K in Exclude<keyof Input, KeyFields<PK>>]?: Input[K] }
+
+/**
+ * A column of a row that may not be written yet: it stands for the value wherever an insert wants one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ColumnRef<out T> {
+  readonly [ColumnRefTypeId]: typeof ColumnRefTypeId
+  /** For the compiler only. */
+  readonly "~T"?: () => T
+  readonly ref: EntityRef<unknown, unknown>
+  /** The field of `ref.entity` that is meant; none for the whole key. */
+  readonly field: string | undefined
+}
+
+/**
+ * The handle of an instance that `session.add` returns: pending until the flush that writes it, and itself the
+ * `ColumnRef` of its key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EntityRef<out A, out Id> extends ColumnRef<Id> {
+  readonly [EntityRefTypeId]: typeof EntityRefTypeId
+  /** For the compiler only. */
+  readonly "~A"?: () => A
+  readonly entity: Any
+  /** The number of this ref in its session, in the order of addition. */
+  readonly id: number
+  /** The session that gave the ref. */
+  readonly session: object
+  /** Refers to one column of the row, such as a default that the database will make. */
+  readonly column: <K extends keyof A & string>(field: K) => ColumnRef<A[K]>
+}
+
+/**
+ * An instance, or the ref of one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Target<A> = A | EntityRef<A, unknown>
+
+/**
+ * Tells whether a value is a column ref; an entity ref is one, of its key.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isColumnRef = (u: unknown): u is ColumnRef<unknown> => Predicate.hasProperty(u, ColumnRefTypeId)
+
+/**
+ * Tells whether a value is an entity ref.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isRef = (u: unknown): u is EntityRef<unknown, unknown> => Predicate.hasProperty(u, EntityRefTypeId)
+
+class ColumnRefImpl<T> implements ColumnRef<T> {
+  readonly [ColumnRefTypeId]: typeof ColumnRefTypeId = ColumnRefTypeId
+  readonly ref: EntityRef<unknown, unknown>
+  readonly field: string | undefined
+  constructor(ref: EntityRef<unknown, unknown>, field: string) {
+    this.ref = ref
+    this.field = field
+  }
+}
+
+class EntityRefImpl<A, Id> implements EntityRef<A, Id> {
+  readonly [ColumnRefTypeId]: typeof ColumnRefTypeId = ColumnRefTypeId
+  readonly [EntityRefTypeId]: typeof EntityRefTypeId = EntityRefTypeId
+  readonly entity: Any
+  readonly id: number
+  readonly session: object
+  readonly field = undefined
+  constructor(entity: Any, id: number, session: object) {
+    this.entity = entity
+    this.id = id
+    this.session = session
+  }
+  get ref(): EntityRef<unknown, unknown> {
+    return this as unknown as EntityRef<unknown, unknown>
+  }
+  column<K extends keyof A & string>(field: K): ColumnRef<A[K]> {
+    return new ColumnRefImpl(this.ref, field)
+  }
+  toString(): string {
+    return `EntityRef(${this.entity.identifier} #${this.id})`
+  }
+}
+
+/**
+ * Makes the ref of a row to be written. Sessions call it; programs get their refs from `session.add`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeRef = <A, Id>(entity: Any, id: number, session: object): EntityRef<A, Id> =>
+  new EntityRefImpl(entity, id, session)
+
+/**
+ * A field that the database fills when an insert leaves it out (`DEFAULT now()`, `gen_random_uuid()`...), and that comes
+ * back with the insert.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Model } from "effect/schema"
+ * import { Entity } from "effect-sql-session"
+ *
+ * class Note extends Entity.Class<Note>("Note")({
+ *   id: Model.GeneratedByDb(Schema.Int),
+ *   text: Schema.String,
+ *   createdAt: Entity.DefaultByDb(Schema.DateTimeUtcFromDate)
+ * }, { table: "notes", primaryKey: "id" }) {}
+ * ```
+ *
+ * @category fields
+ * @since 0.1.0
+ */
+export const DefaultByDb = <S extends Schema.Top>(schema: S): DefaultByDb<S> =>
+  Model.Field({
+    select: schema,
+    insert: Schema.optionalKey(schema),
+    update: schema,
+    json: schema,
+    jsonCreate: Schema.optionalKey(schema),
+    jsonUpdate: schema
+  })
+
+/**
+ * @category fields
+ * @since 0.1.0
+ */
+export interface DefaultByDb<S extends Schema.Top> extends
+  VariantSchema.Field<{
+    readonly select: S
+    readonly insert: Schema.optionalKey<S>
+    readonly update: S
+    readonly json: S
+    readonly jsonCreate: Schema.optionalKey<S>
+    readonly jsonUpdate: S
+  }>
+{}
+
+/**
+ * An integer that the session counts up with every change of the row, from 1 at insert, and checks in every update and
+ * delete (optimistic offline lock, Fowler; `version_id_col` in SQLAlchemy). Never part of an input or a patch.
+ *
+ * @category fields
+ * @since 0.1.0
+ */
+export const Version: VariantSchema.Field<{ readonly select: Schema.Int; readonly json: Schema.Int }> = Model.Field({
+  select: Schema.Int,
+  json: Schema.Int
+})
+
+/**
+ * Defines an entity: a `Model.Class` with the table that holds its rows.
+ *
+ * Instances are immutable values, snapshots of a row. All variants of `Model` are there (`insert`, `update`, `json`...),
+ * and the class serves `SqlModel.makeRepository` too. What is wrong with a mapping is said by `Registry.make`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Model } from "effect/schema"
+ * import { Entity } from "effect-sql-session"
+ *
+ * const UserId = Schema.Int.pipe(Schema.brand("UserId"))
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Model.GeneratedByDb(UserId),
+ *   name: Schema.String,
+ *   email: Schema.NullOr(Schema.String),
+ *   version: Entity.Version
+ * }, { table: "users", primaryKey: "id", unique: ["email"] }) {
+ *   get greeting() {
+ *     return `Hello ${this.name}`
+ *   }
+ * }
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const Class = <Self = never>(identifier: string) =>
+<const F extends Fields, const PK extends PrimaryKey<F>>(
+  fields: F & VariantSchema.Struct.Validate<F, Variants>,
+  mapping: Mapping<F, PK>
+): [Self] extends [never] ? "Missing `Self` generic - use `class Self extends Entity.Class<Self>(...)`"
+  : Class<Self, F, PK> =>
+{
+  // The conditional types of `Model.Class` cannot be resolved while `Self` and the fields are open.
+  // oxlint-disable-next-line no-explicit-any
+  return Object.assign(Model.Class<Self>(identifier)(fields as any) as any, { mapping })
+}

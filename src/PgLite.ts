@@ -1,0 +1,84 @@
+/**
+ * PostgreSQL inside the process: PGlite behind the real driver, so that nothing differs but the connection.
+ *
+ * @since 0.1.0
+ */
+import { PgClient } from "@effect/sql-pg"
+import type { PGliteOptions } from "@electric-sql/pglite"
+import type { Layer } from "effect";
+import { Effect } from "effect"
+import { type SqlClient, SqlError } from "effect/sql"
+import { duplex } from "./internal/duplex.ts"
+
+/**
+ * Options of the embedded database.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The folder of the database; in memory without one. */
+  readonly dataDir?: string | undefined
+  /** PGlite extensions, by name. */
+  readonly extensions?: Readonly<Record<string, unknown>> | undefined
+}
+
+const failed = (message: string) => (cause: unknown): SqlError.SqlError =>
+  new SqlError.SqlError({ reason: new SqlError.ConnectionError({ cause, message, operation: "connect" }) })
+
+// Imported when it is needed: PGlite is an optional peer.
+const load = Effect.tryPromise({
+  try: () => import("@electric-sql/pglite"),
+  catch: failed("PgLite.layer needs the package @electric-sql/pglite: npm install @electric-sql/pglite")
+})
+
+const open = Effect.fnUntraced(function*(options: Options) {
+  const { PGlite } = yield* load
+  const settings = {
+    ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
+    ...(options.extensions === undefined ? {} : { extensions: options.extensions as PGliteOptions["extensions"] & {} })
+  }
+  return yield* Effect.acquireRelease(
+    Effect.tryPromise({
+      try: () => PGlite.create(settings),
+      catch: failed(
+        `PGlite could not open the database${options.dataDir === undefined ? "" : ` in ${options.dataDir}`}`
+      )
+    }),
+    (db) => Effect.promise(() => db.close())
+  )
+})
+
+/**
+ * The `SqlClient` and `PgClient` of an embedded database, in memory or in a folder. It has one connection: a second
+ * transaction waits for the first.
+ *
+ * Needs the package `@electric-sql/pglite`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { SqlClient } from "effect/sql"
+ * import { PgLite } from "effect-sql-session"
+ *
+ * const program = Effect.gen(function*() {
+ *   const sql = yield* SqlClient.SqlClient
+ *   return yield* sql`SELECT 1 AS one`
+ * }).pipe(Effect.provide(PgLite.layer({})))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError> =>
+  PgClient.layerFrom(
+    Effect.flatMap(open(options), (db) =>
+      PgClient.make({
+        stream: () => duplex(db),
+        maxConnections: 1,
+        username: "postgres",
+        database: "postgres"
+      }))
+  )

@@ -1,0 +1,127 @@
+/**
+ * The entities of a program: a closed, pure value that a session is made with.
+ *
+ * @since 0.1.0
+ */
+import { String as Str } from "effect"
+import type * as Entity from "./Entity.ts"
+import * as Mapping from "./internal/mapping.ts"
+import * as Topology from "./internal/topology.ts"
+import { MappingError } from "./SessionError.ts"
+
+const TypeId = "~effect-sql-session/Registry"
+
+/**
+ * How fields become columns: as they are, or as the naming says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Naming = "asIs" | "snakeCase" | ((field: string) => string)
+
+/**
+ * A checked set of entities and the order of their tables.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Registry {
+  readonly [TypeId]: typeof TypeId
+  /** The entities, in the order in which their tables are written: parents first. */
+  readonly entities: ReadonlyArray<Entity.Any>
+  /** @internal */
+  readonly mappings: ReadonlyMap<string, Mapping.EntityMapping>
+}
+
+const namings: Readonly<Record<string, (field: string) => string>> = {
+  asIs: (field) => field,
+  snakeCase: Str.camelToSnake
+}
+
+const namingOf = (naming: Naming): (field: string) => string => {
+  if (typeof naming === "function") return naming
+  const found = Object.hasOwn(namings, naming) ? namings[naming] : undefined
+  if (found !== undefined) return found
+  throw new MappingError({ entity: "Registry", detail: `naming is "asIs", "snakeCase" or a function, not "${naming}"` })
+}
+
+const byName = (entities: ReadonlyArray<Entity.Any>): ReadonlyMap<string, Entity.Any> => {
+  const found = new Map<string, Entity.Any>()
+  const tables = new Map<string, Entity.Any>()
+  for (const entity of entities) {
+    const { mapping } = entity
+    if (mapping === undefined) {
+      throw new MappingError({ entity: String(entity.identifier), detail: "is no entity. Make it with Entity.Class" })
+    }
+    if (found.has(entity.identifier)) {
+      throw new MappingError({ entity: entity.identifier, detail: "two entities have this name. Give one another" })
+    }
+    const table = `${mapping.schema ?? ""}.${mapping.table}`
+    const other = tables.get(table)
+    if (other !== undefined) {
+      throw new MappingError({ entity: entity.identifier, detail: `has the same table as ${other.identifier}` })
+    }
+    found.set(entity.identifier, entity)
+    tables.set(table, entity)
+  }
+  return found
+}
+
+/**
+ * Makes the registry of a program: checks every mapping, finds the relations that stand on the classes, and computes the
+ * order of the tables once.
+ *
+ * Throws `MappingError`, with the entity and field, for what is wrong: that is a mistake in the program, found when its
+ * module loads.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Model } from "effect/schema"
+ * import { Entity, Registry } from "effect-sql-session"
+ *
+ * class Tag extends Entity.Class<Tag>("Tag")({
+ *   id: Model.GeneratedByDb(Schema.Int),
+ *   label: Schema.String
+ * }, { table: "tags", primaryKey: "id", unique: ["label"] }) {}
+ *
+ * const Blog = Registry.make({ entities: [Tag], naming: "snakeCase" })
+ * Blog.entities.length // => 1
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: {
+  readonly entities: ReadonlyArray<Entity.Any>
+  readonly naming?: Naming | undefined
+}): Registry => {
+  const naming = namingOf(options.naming ?? "asIs")
+  const entities = byName(options.entities)
+  const unsorted = Array.from(entities.values(), (entity) => Mapping.make(entity, naming, entities))
+  const references = unsorted.flatMap((mapping) =>
+    mapping.foreignKeys.map(({ nullable, target }) => ({ parent: target, child: mapping.name, nullable }))
+  )
+  const order = Topology.sort(unsorted.map((mapping) => mapping.name), references)
+  const byEntity = new Map(unsorted.map((mapping) => [mapping.name, mapping]))
+  return {
+    [TypeId]: TypeId,
+    entities: order.map((name) => entities.get(name)!),
+    mappings: new Map(order.map((name) => [name, byEntity.get(name)!]))
+  }
+}
+
+/**
+ * Finds the mapping of an entity class or of an instance, or throws what to do.
+ *
+ * @internal
+ */
+export const mappingOf = (self: Registry, entity: unknown): Mapping.EntityMapping => {
+  const named = entity as { readonly identifier?: unknown } | null | undefined
+  const mapping = typeof named?.identifier === "string" ? self.mappings.get(named.identifier) : undefined
+  if (mapping !== undefined && mapping.entity === entity) return mapping
+  throw new MappingError({
+    entity: typeof named?.identifier === "string" ? named.identifier : String(entity),
+    detail: "is not an entity of this session's registry. Add it to Registry.make"
+  })
+}

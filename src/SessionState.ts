@@ -1,0 +1,374 @@
+/**
+ * The whole state of a session's unit of work, and its transitions: pure functions from state to state.
+ *
+ * The structure is persistent, so a transaction frame keeps the state at its begin at no cost, and rollback puts it
+ * back.
+ *
+ * @since 0.1.0
+ */
+import { Equal, HashMap, HashSet, Option } from "effect"
+import type * as Entity from "./Entity.ts"
+import type * as IdentityKey from "./IdentityKey.ts"
+import type * as Mapping from "./internal/mapping.ts"
+
+/**
+ * An instance of any entity, by field.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Row = Readonly<Record<string, unknown>>
+
+/**
+ * A row to be inserted: what the program gave, where a `ColumnRef` stands for what another insert will make.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pending {
+  readonly ref: Entity.EntityRef<unknown, unknown>
+  readonly mapping: Mapping.EntityMapping
+  readonly values: Row
+}
+
+/**
+ * A row that this session knows.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Entry {
+  readonly key: IdentityKey.IdentityKey
+  readonly mapping: Mapping.EntityMapping
+  /** The row as the database has it, as far as this session knows. */
+  readonly committed: Row
+  /** The row with the changes that are not written yet. */
+  readonly value: Row
+  /** The fields in which `value` differs from `committed`; those in `links` are not among them. */
+  readonly changed: ReadonlyArray<string>
+  /** Foreign keys that wait for the key of a pending row. */
+  readonly links: ReadonlyMap<string, Entity.ColumnRef<unknown>> | undefined
+  /** The epoch in which the row was read: an older one than that of the state means expired. */
+  readonly epoch: number
+}
+
+/**
+ * The state of a unit of work.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SessionState {
+  readonly nextRef: number
+  readonly epoch: number
+  readonly entries: HashMap.HashMap<IdentityKey.IdentityKey, Entry>
+  readonly pending: HashMap.HashMap<number, Pending>
+  /** The keys of refs whose rows are written and committed. */
+  readonly refs: HashMap.HashMap<number, IdentityKey.IdentityKey>
+  /** The keys of refs whose rows were written in this transaction: gone when it rolls back. */
+  readonly newRefs: HashMap.HashMap<number, IdentityKey.IdentityKey>
+  readonly expunged: HashSet.HashSet<number>
+  readonly dirty: HashSet.HashSet<IdentityKey.IdentityKey>
+  /** Marked, to be deleted by the next flush. */
+  readonly deleted: HashSet.HashSet<IdentityKey.IdentityKey>
+  /** Inserted in this transaction, with the number of the ref: forgotten when it rolls back. */
+  readonly inserted: HashMap.HashMap<IdentityKey.IdentityKey, number>
+  /** Deleted in this transaction, and not inserted in it: back when it rolls back. */
+  readonly removed: HashMap.HashMap<IdentityKey.IdentityKey, Entry>
+  /** Deleted in transactions before, or inserted and deleted in this one. */
+  readonly tombstones: HashSet.HashSet<IdentityKey.IdentityKey>
+}
+
+/**
+ * A unit of work that knows nothing.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const empty: SessionState = {
+  nextRef: 1,
+  epoch: 0,
+  entries: HashMap.empty(),
+  pending: HashMap.empty(),
+  refs: HashMap.empty(),
+  newRefs: HashMap.empty(),
+  expunged: HashSet.empty(),
+  dirty: HashSet.empty(),
+  deleted: HashSet.empty(),
+  inserted: HashMap.empty(),
+  removed: HashMap.empty(),
+  tombstones: HashSet.empty()
+}
+
+/** Tells that nothing waits for a flush. */
+export const isClean = (self: SessionState): boolean =>
+  HashMap.isEmpty(self.pending) && HashSet.size(self.dirty) === 0 && HashSet.size(self.deleted) === 0
+
+/** The rows to be inserted, in the order of addition. */
+export const pendingRows = (self: SessionState): ReadonlyArray<Pending> =>
+  HashMap.toValues(self.pending).sort((a, b) => a.ref.id - b.ref.id)
+
+/** The entries with changes that are not written yet. */
+export const dirtyEntries = (self: SessionState): ReadonlyArray<Entry> =>
+  Array.from(self.dirty, (key) => HashMap.getUnsafe(self.entries, key))
+
+/** The entries that the next flush deletes. */
+export const deletedEntries = (self: SessionState): ReadonlyArray<Entry> =>
+  Array.from(self.deleted, (key) => HashMap.getUnsafe(self.entries, key))
+
+/** Tells whether this session deleted the row: marked, or written. */
+export const isDeleted = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
+  HashSet.has(self.deleted, key) ||
+  (!HashMap.has(self.entries, key) && (HashMap.has(self.removed, key) || HashSet.has(self.tombstones, key)))
+
+/** The key of a ref whose row is written. */
+export const keyOfRef = (self: SessionState, id: number): Option.Option<IdentityKey.IdentityKey> =>
+  Option.orElse(HashMap.get(self.newRefs, id), () => HashMap.get(self.refs, id))
+
+/** Tells whether an entry must be read again before it is used. */
+export const isExpired = (self: SessionState, entry: Entry): boolean => entry.epoch !== self.epoch
+
+/** Tells whether the next flush deletes the row. */
+export const isMarked = (self: SessionState, key: IdentityKey.IdentityKey): boolean => HashSet.has(self.deleted, key)
+
+/** Compares two values of fields, an `Option` by what it holds. */
+export const sameValue = (left: unknown, right: unknown): boolean =>
+  Equal.equals(Option.isOption(left) ? Option.getOrNull(left) : left, right)
+
+/** Tells whether a ref was expunged by hand. */
+export const isExpunged = (self: SessionState, id: number): boolean => HashSet.has(self.expunged, id)
+
+/** Adds a row to be inserted. */
+export const add = (self: SessionState, pending: Pending): SessionState => ({
+  ...self,
+  nextRef: pending.ref.id + 1,
+  pending: HashMap.set(self.pending, pending.ref.id, pending)
+})
+
+/** Changes the values of a pending row. */
+export const updatePending = (self: SessionState, pending: Pending): SessionState => ({
+  ...self,
+  pending: HashMap.set(self.pending, pending.ref.id, pending)
+})
+
+/** The entry of a row as it was just read. */
+export const entryOf = (
+  self: SessionState,
+  mapping: Mapping.EntityMapping,
+  key: IdentityKey.IdentityKey,
+  row: Row
+): Entry => ({ key, mapping, committed: row, value: row, changed: [], links: undefined, epoch: self.epoch })
+
+/** Takes in rows as they were just read. What they replace is forgotten, changes included. */
+export const load = (self: SessionState, entries: ReadonlyArray<Entry>): SessionState => {
+  if (entries.length === 0) return self
+  return {
+    ...self,
+    entries: HashMap.mutate(self.entries, (map) => {
+      for (const entry of entries) HashMap.set(map, entry.key, entry)
+    }),
+    dirty: HashSet.size(self.dirty) === 0 ? self.dirty : without(self.dirty, entries)
+  }
+}
+
+const without = (
+  keys: HashSet.HashSet<IdentityKey.IdentityKey>,
+  entries: ReadonlyArray<Entry>
+): HashSet.HashSet<IdentityKey.IdentityKey> => entries.reduce((set, entry) => HashSet.remove(set, entry.key), keys)
+
+const setEntry = (self: SessionState, entry: Entry): SessionState => ({
+  ...self,
+  entries: HashMap.set(self.entries, entry.key, entry),
+  dirty: entry.changed.length > 0 || entry.links !== undefined
+    ? HashSet.add(self.dirty, entry.key)
+    : HashSet.remove(self.dirty, entry.key)
+})
+
+const changedFields = (entry: Entry, value: Row, patched: Iterable<string>): ReadonlyArray<string> => {
+  const changed = new Set(entry.changed)
+  for (const field of patched) {
+    if (Equal.equals(entry.committed[field], value[field])) changed.delete(field)
+    else changed.add(field)
+  }
+  return changed.size === 0 ? [] : Array.from(changed)
+}
+
+/** Replaces the value of an entry; `patched` names the fields that may differ. */
+export const update = (self: SessionState, entry: Entry, value: Row, patched: Iterable<string>): SessionState => {
+  const fields = Array.from(patched)
+  const links = entry.links === undefined
+    ? undefined
+    : new Map(Array.from(entry.links).filter(([field]) => !fields.includes(field)))
+  return setEntry(self, {
+    ...entry,
+    value,
+    changed: changedFields(entry, value, fields),
+    links: links?.size === 0 ? undefined : links
+  })
+}
+
+/** Lets a field of an entry wait for the key of a pending row. */
+export const link = (
+  self: SessionState,
+  entry: Entry,
+  columns: Iterable<readonly [field: string, column: Entity.ColumnRef<unknown>]>
+): SessionState => {
+  const links = new Map([...(entry.links ?? []), ...columns])
+  return setEntry(self, { ...entry, changed: entry.changed.filter((field) => !links.has(field)), links })
+}
+
+/** Marks a row to be deleted; its changes are forgotten. */
+export const markDeleted = (self: SessionState, entry: Entry): SessionState => ({
+  ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined }),
+  deleted: HashSet.add(self.deleted, entry.key)
+})
+
+/** Forgets a row or a pending row. Nothing is written of it. */
+export const expunge = (self: SessionState, key: IdentityKey.IdentityKey): SessionState => ({
+  ...self,
+  entries: HashMap.remove(self.entries, key),
+  dirty: HashSet.remove(self.dirty, key),
+  deleted: HashSet.remove(self.deleted, key),
+  inserted: HashMap.remove(self.inserted, key),
+  removed: HashMap.remove(self.removed, key)
+})
+
+/** Drops a pending row. */
+export const expungePending = (self: SessionState, id: number): SessionState => ({
+  ...self,
+  pending: HashMap.remove(self.pending, id),
+  expunged: HashSet.add(self.expunged, id)
+})
+
+/** Drops a ref whose row is written, with its row. */
+export const expungeRef = (self: SessionState, id: number, key: IdentityKey.IdentityKey): SessionState => ({
+  ...expunge(self, key),
+  refs: HashMap.remove(self.refs, id),
+  newRefs: HashMap.remove(self.newRefs, id),
+  expunged: HashSet.add(self.expunged, id)
+})
+
+/** Makes the next use of a row read it again; its changes are forgotten. */
+export const expire = (self: SessionState, entry: Entry): SessionState =>
+  setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined, epoch: self.epoch - 1 })
+
+const dropChanges = (self: SessionState): SessionState["entries"] =>
+  HashSet.size(self.dirty) === 0 ? self.entries : HashMap.mutate(self.entries, (map) => {
+    for (const entry of dirtyEntries(self)) {
+      HashMap.set(map, entry.key, { ...entry, value: entry.committed, changed: [], links: undefined })
+    }
+  })
+
+/** Makes the next use of every row read it again; all changes that are not written are forgotten. */
+export const expireAll = (self: SessionState): SessionState => ({
+  ...self,
+  epoch: self.epoch + 1,
+  entries: dropChanges(self),
+  dirty: HashSet.empty()
+})
+
+/**
+ * What a flush has written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Written {
+  readonly inserted: ReadonlyArray<
+    {
+      readonly id: number
+      readonly key: IdentityKey.IdentityKey
+      readonly row: Row
+      readonly mapping: Mapping.EntityMapping
+    }
+  >
+  readonly updated: ReadonlyArray<{ readonly entry: Entry; readonly row: Row }>
+  readonly deleted: ReadonlyArray<Entry>
+  /** Rows that were deleted and added again under one key, written as one update. */
+  readonly switched: ReadonlyArray<{ readonly id: number; readonly entry: Entry; readonly row: Row }>
+}
+
+/** Takes in what a flush has written: nothing is pending, dirty or marked any more. */
+export const flushed = (self: SessionState, written: Written): SessionState => {
+  const entries = HashMap.beginMutation(self.entries)
+  const newRefs = HashMap.beginMutation(self.newRefs)
+  const inserted = HashMap.beginMutation(self.inserted)
+  let { removed, tombstones } = self
+  for (const entry of written.deleted) {
+    HashMap.remove(entries, entry.key)
+    if (HashMap.has(inserted, entry.key)) tombstones = HashSet.add(tombstones, entry.key)
+    else removed = HashMap.set(removed, entry.key, entry)
+  }
+  for (const { entry, row } of written.updated) {
+    HashMap.set(entries, entry.key, entryOf(self, entry.mapping, entry.key, row))
+  }
+  for (const { entry, id, row } of written.switched) {
+    HashMap.set(entries, entry.key, entryOf(self, entry.mapping, entry.key, row))
+    HashMap.set(newRefs, id, entry.key)
+  }
+  for (const { id, key, mapping, row } of written.inserted) {
+    HashMap.set(entries, key, entryOf(self, mapping, key, row))
+    HashMap.set(newRefs, id, key)
+    HashMap.set(inserted, key, id)
+    if (HashSet.has(tombstones, key)) tombstones = HashSet.remove(tombstones, key)
+  }
+  return {
+    ...self,
+    entries: HashMap.endMutation(entries),
+    newRefs: HashMap.endMutation(newRefs),
+    inserted: HashMap.endMutation(inserted),
+    removed,
+    tombstones,
+    pending: HashMap.empty(),
+    dirty: HashSet.empty(),
+    deleted: HashSet.empty()
+  }
+}
+
+/** The state after the transaction's commit. */
+export const committed = (self: SessionState, expire: boolean): SessionState => ({
+  ...(expire ? expireAll(self) : self),
+  refs: HashMap.isEmpty(self.newRefs) ? self.refs : HashMap.setMany(self.refs, self.newRefs),
+  newRefs: HashMap.empty(),
+  inserted: HashMap.empty(),
+  removed: HashMap.empty(),
+  tombstones: HashMap.isEmpty(self.removed)
+    ? self.tombstones
+    : HashSet.union(self.tombstones, HashSet.fromIterable(HashMap.keys(self.removed)))
+})
+
+/**
+ * The state after the transaction's rollback: what was loaded stays, expired; what was added in it is gone; what was
+ * deleted in it is back.
+ */
+export const rolledBack = (self: SessionState): SessionState => ({
+  ...self,
+  epoch: self.epoch + 1,
+  entries: HashMap.mutate(dropChanges(self), (map) => {
+    for (const key of HashMap.keys(self.inserted)) HashMap.remove(map, key)
+    for (const [key, entry] of self.removed) HashMap.set(map, key, entry)
+  }),
+  newRefs: HashMap.empty(),
+  pending: HashMap.empty(),
+  dirty: HashSet.empty(),
+  deleted: HashSet.empty(),
+  inserted: HashMap.empty(),
+  removed: HashMap.empty(),
+  tombstones: HashSet.size(self.tombstones) === 0
+    ? self.tombstones
+    : HashSet.filter(self.tombstones, (key) => !HashMap.has(self.inserted, key))
+})
+
+/** The state after the rollback to a savepoint: what it was there. Only the numbers of refs are never used twice. */
+export const restored = (self: SessionState, snapshot: SessionState): SessionState => ({
+  ...snapshot,
+  nextRef: Math.max(self.nextRef, snapshot.nextRef),
+  epoch: snapshot.epoch
+})
+
+/** A unit of work that has forgotten everything, after `reset` or `close`. */
+export const forgotten = (self: SessionState): SessionState => ({ ...empty, nextRef: self.nextRef })
+
+/** The entry of a key, if the session holds it and has not deleted it. */
+export const find = (self: SessionState, key: IdentityKey.IdentityKey): Option.Option<Entry> =>
+  HashSet.has(self.deleted, key) ? Option.none() : HashMap.get(self.entries, key)

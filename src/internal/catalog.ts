@@ -1,0 +1,122 @@
+/** What the database says of the tables: read once, when a session first writes. */
+import { Array as Arr, Effect, Option } from "effect"
+import type { SqlConnection, SqlError } from "effect/sql"
+import type { Registry } from "../Registry.ts"
+import type { EntityMapping } from "./mapping.ts"
+
+export interface ColumnFacts {
+  /** The type as SQL has it, without length or precision. */
+  readonly type: string
+  /** The OID of the type; of a domain, the OID of what it is made of. */
+  readonly oid: number
+  readonly isArray: boolean
+  /** The value comes back as it was sent: no precision, no canonical form. */
+  readonly exact: boolean
+  readonly generated: boolean
+  /** The default is a sequence: values grow in the order in which rows are inserted. */
+  readonly sequence: boolean
+}
+
+export interface TableFacts {
+  readonly columns: ReadonlyMap<string, ColumnFacts>
+  /** A trigger (or a rule, or a view) may write other values than those that were sent. */
+  readonly insertTriggers: boolean
+  readonly updateTriggers: boolean
+  /** `MERGE ... RETURNING` can be used: PostgreSQL 17, and a table that takes it. */
+  readonly merges: boolean
+}
+
+export interface Catalog {
+  readonly get: (
+    mapping: EntityMapping,
+    connection: SqlConnection.Connection
+  ) => Effect.Effect<Option.Option<TableFacts>, SqlError.SqlError>
+  /** Forgets everything: after an error that says that the tables are not what they were. */
+  readonly forget: () => void
+  /** Texts of statements, kept as long as what they were made from. */
+  readonly texts: Map<string, unknown>
+}
+
+// One statement for all tables, on the connection of the flush: the tables may have been made in its transaction.
+const factsSql = `
+SELECT w.ord::int4, c.relkind::text, c.relhasrules, current_setting('server_version_num')::int4,
+  EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgtype & 1 = 1
+    AND g.tgtype & 66 > 0 AND g.tgtype & 4 > 0),
+  EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgtype & 1 = 1
+    AND g.tgtype & 66 > 0 AND g.tgtype & 16 > 0),
+  a.attname::text, format_type(a.atttypid, -1),
+  (CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END)::int8::int4,
+  t.typcategory = 'A', t.typtype = 'd' OR a.atttypmod <> -1, a.attgenerated <> '',
+  a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false)
+FROM unnest($1::text[]) WITH ORDINALITY AS w(name, ord)
+JOIN pg_class c ON c.oid = to_regclass(w.name)
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ORDER BY 1, a.attnum`
+
+type FactsRow = readonly [
+  ordinal: number,
+  kind: string,
+  rules: boolean,
+  version: number,
+  insertTriggers: boolean,
+  updateTriggers: boolean,
+  column: string,
+  type: string,
+  oid: number,
+  isArray: boolean,
+  constrained: boolean,
+  generated: boolean,
+  sequence: boolean
+]
+
+/** bool, int2, int4, text, varchar, float8: what is read is what was written. */
+const exactTypes: ReadonlySet<number> = new Set([16, 21, 23, 25, 1043, 701])
+
+const tableFacts = (rows: ReadonlyArray<FactsRow>): TableFacts => {
+  const [, kind, rules, version, insertTriggers, updateTriggers] = rows[0]!
+  const isTable = kind === "r" && !rules
+  return {
+    columns: new Map(rows.map(([, , , , , , column, type, oid, isArray, constrained, generated, sequence]) => [column, {
+      type,
+      oid,
+      isArray,
+      exact: exactTypes.has(oid) && (!constrained || oid === 1043),
+      generated,
+      sequence
+    }])),
+    insertTriggers: insertTriggers || !isTable,
+    updateTriggers: updateTriggers || !isTable,
+    merges: version >= 170000 && (kind === "r" || kind === "p") && !rules
+  }
+}
+
+/** Makes the catalog of a registry's tables, empty until it is asked. */
+export const make = (registry: Registry): Catalog => {
+  const mappings = Array.from(registry.mappings.values())
+  let known = new Map<EntityMapping, TableFacts>()
+  const texts = new Map<string, unknown>()
+  const read = Effect.fnUntraced(function*(connection: SqlConnection.Connection) {
+    const rows = (yield* connection.executeValues(factsSql, [mappings.map((mapping) =>
+      mapping.table
+    )])) as ReadonlyArray<
+      FactsRow
+    >
+    const byTable = Object.entries(Arr.groupBy(rows, (row) => String(row[0])))
+    known = new Map(byTable.map(([ordinal, rows]) => [mappings[Number(ordinal) - 1]!, tableFacts(rows)]))
+  })
+  return {
+    texts,
+    forget: () => {
+      known = new Map()
+      texts.clear()
+    },
+    get: (mapping, connection) => {
+      const facts = known.get(mapping)
+      return facts === undefined
+        ? Effect.map(read(connection), () => Option.fromUndefinedOr(known.get(mapping)))
+        : Effect.succeed(Option.some(facts))
+    }
+  }
+}

@@ -1,0 +1,85 @@
+/** How one field of an entity passes between its value in the program and its value on the wire. */
+import { Exit, Result, Schema, type SchemaAST, SchemaIssue } from "effect"
+
+/** A value on its way, or why it cannot pass. */
+export type Passed = Result.Result<unknown, SchemaIssue.Issue>
+
+export interface Codec {
+  /** Says that a value read from the database is already the value in the program: the common case, at no cost. */
+  readonly isPlain: (encoded: unknown) => boolean
+  readonly decode: (encoded: unknown) => Passed
+  /** Says that encoding gives back what it got. */
+  readonly encodesPlain: boolean
+  readonly encode: (value: unknown) => Passed
+}
+
+type Guard = (u: unknown) => boolean
+
+const never: Guard = () => false
+
+/** The check of a type whose schema does nothing between Encoded and Type; none for a schema that does something. */
+const plainGuard = (ast: SchemaAST.AST): Guard | undefined => {
+  if (ast.encoding !== undefined) return undefined
+  switch (ast._tag) {
+    case "String":
+      return (u) => typeof u === "string"
+    case "Number":
+      return (u) => typeof u === "number"
+    case "Boolean":
+      return (u) => typeof u === "boolean"
+    case "BigInt":
+      return (u) => typeof u === "bigint"
+    case "Null":
+      return (u) => u === null
+    case "Literal":
+      return (u) => u === ast.literal
+    case "Unknown":
+    case "Any":
+      return () => true
+    case "Union":
+      return unionGuard(ast)
+    default:
+      return undefined
+  }
+}
+
+const unionGuard = (ast: SchemaAST.Union): Guard | undefined => {
+  const guards: Array<Guard> = []
+  for (const type of ast.types) {
+    const guard = plainGuard(type)
+    if (guard === undefined) return undefined
+    guards.push(guard)
+  }
+  if (guards.length === 2) {
+    const [first, second] = guards as [Guard, Guard]
+    return (u) => first(u) || second(u)
+  }
+  return (u) => guards.some((guard) => guard(u))
+}
+
+const passed = (exit: Exit.Exit<unknown, Schema.SchemaError>): Passed => {
+  if (Exit.isSuccess(exit)) return Result.succeed(exit.value)
+  const error = Exit.findErrorOption(exit)
+  return Result.fail(
+    error._tag === "Some"
+      ? error.value.issue
+      : new SchemaIssue.InvalidValue({ message: "its schema failed with a defect, or is asynchronous" })
+  )
+}
+
+/**
+ * Makes the codec of a field's schema. What a schema would need of services, a mapping cannot give: such a schema fails
+ * with the defect that Effect reports for it.
+ */
+export const make = (schema: Schema.Top): Codec => {
+  const runnable = schema as Schema.Codec<unknown>
+  const decode = Schema.decodeUnknownExit(runnable)
+  const encode = Schema.encodeUnknownExit(runnable)
+  const guard = plainGuard(schema.ast)
+  return {
+    isPlain: guard ?? never,
+    decode: (encoded) => passed(decode(encoded)),
+    encodesPlain: guard !== undefined,
+    encode: guard !== undefined ? Result.succeed : (value) => passed(encode(value))
+  }
+}

@@ -1,0 +1,284 @@
+/** What the members of one session share: its settings, its state in one `Ref`, and its place in a transaction. */
+import { type Cause, Context, Effect, type Fiber, Ref, Semaphore } from "effect"
+import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
+import type { Registry } from "../Registry.ts"
+import type { Session } from "../Session.ts"
+import { PendingRollbackError, SessionClosedError, TransactionClosedError, type UsageError } from "../SessionError.ts"
+import * as SessionState from "../SessionState.ts"
+import type { TransactionHandle } from "../Transaction.ts"
+import type { Catalog } from "./catalog.ts"
+import { type Parked, transactionServices, withoutTransaction } from "./parked.ts"
+
+export interface Settings {
+  readonly registry: Registry
+  readonly autoflush: boolean
+  readonly expireOnCommit: boolean
+  readonly autobegin: "lazy" | "eager"
+  readonly info: Readonly<Record<string, unknown>>
+}
+
+/**
+ * A level of a transaction: the root, or a savepoint.
+ *
+ * `auto` was begun by a statement that needed it, `explicit` by `begin` or a bracket, `nested` by `beginNested` or its
+ * bracket, `raw` by a plain `sql.withTransaction` of a program that joined.
+ */
+export interface Frame {
+  readonly id: object
+  readonly kind: "auto" | "explicit" | "nested" | "raw"
+  /** Held by each operation in this level; a level below it waits for the whole of this one. */
+  readonly lock: Semaphore.Semaphore
+  /** The fiber that opened a savepoint without a bracket. */
+  readonly owner: number | undefined
+  readonly snapshot: SessionState.SessionState
+  readonly failure: Cause.Cause<unknown> | undefined
+  readonly parked: Parked | undefined
+  readonly handle: TransactionHandle | undefined
+}
+
+/** The connection of the open transaction. */
+export interface Connected {
+  /** What joined programs see: waits for its turn, and follows their savepoints. */
+  readonly gate: SqlConnection.Connection
+  readonly direct: SqlConnection.Connection
+  /** The depth of the root in the client's count: above 0 when the session lives in an outer transaction. */
+  readonly base: number
+}
+
+export interface CoreState {
+  readonly unit: SessionState.SessionState
+  readonly frames: ReadonlyArray<Frame>
+  readonly connected: Connected | undefined
+  /** A failed flush before `BEGIN`. */
+  readonly failure: Cause.Cause<unknown> | undefined
+  /** The block whose transaction was ended by hand, and which is still running. */
+  readonly endedIn: object | undefined
+  readonly closed: boolean
+}
+
+export interface Core extends Settings {
+  readonly sql: SqlClient.SqlClient
+  readonly catalog: Catalog
+  readonly ref: Ref.Ref<CoreState>
+  /** The lock of the root level, with or without a transaction. */
+  readonly lock: Semaphore.Semaphore
+  /** The services of the outer transaction of the client in which the session was made; empty outside of one. */
+  readonly ambient: Context.Context<never>
+  /** The `Reactivity` that the client was built with, so that `sql.reactive` hears of commits. */
+  readonly reactivity: Context.Context<never>
+  /** Where the levels of joined programs are told apart. */
+  readonly levels: WeakMap<object, object>
+}
+
+const initial: CoreState = {
+  unit: SessionState.empty,
+  frames: [],
+  connected: undefined,
+  failure: undefined,
+  endedIn: undefined,
+  closed: false
+}
+
+export const make = (
+  settings: Settings,
+  sql: SqlClient.SqlClient,
+  catalog: Catalog,
+  ambient: Context.Context<never>,
+  reactivity: Context.Context<never>
+): Core => ({
+  ...settings,
+  sql,
+  catalog,
+  ambient: Context.getOrUndefined(ambient, sql.transactionService) === undefined
+    ? Context.empty()
+    : transactionServices(ambient),
+  reactivity,
+  ref: Ref.makeUnsafe(initial),
+  lock: Semaphore.makeUnsafe(1),
+  levels: new WeakMap()
+})
+
+const cores = new WeakMap<Session["Service"], Core>()
+
+/** Remembers the inside of a session for the modules that share it. */
+export const register = (session: Session["Service"], core: Core): Session["Service"] => {
+  cores.set(session, core)
+  return session
+}
+
+export const coreOf = (session: Session["Service"]): Core => cores.get(session)!
+
+export const stateOf = (core: Core): CoreState => Ref.getUnsafe(core.ref)
+
+/** Changes the state at once: between two effects nothing else runs. */
+export const change = (core: Core, f: (state: CoreState) => CoreState): void => {
+  core.ref.ref.current = f(core.ref.ref.current)
+}
+
+export const unitOf = (core: Core): SessionState.SessionState => stateOf(core).unit
+
+export const changeUnit = (
+  core: Core,
+  f: (unit: SessionState.SessionState) => SessionState.SessionState
+): void => change(core, (state) => ({ ...state, unit: f(state.unit) }))
+
+/** The savepoints without a bracket in which a fiber, or one that it was forked by, is. */
+export const OpenBlocks = Context.Reference<ReadonlyArray<object>>("effect-sql-session/internal/core/OpenBlocks", {
+  defaultValue: () => []
+})
+
+/** Where a fiber stands in a session: a level, the root without a transaction, or a level that has ended. */
+export type Place = Frame | "idle" | "ended"
+
+const levelOf = (core: Core, state: CoreState, fiber: Fiber.Fiber<unknown, unknown>): number | "ended" => {
+  const level = Context.getOrUndefined(fiber.context, core.sql.transactionService)
+  if (level === undefined || !core.levels.has(level[0])) return 0
+  if (level[0] !== state.connected?.gate) return "ended"
+  const index = level[1] - state.connected.base
+  const frame = state.frames[index]
+  if (frame === undefined) return "ended"
+  const known = core.levels.get(level)
+  if (known === undefined) core.levels.set(level, frame.id)
+  return known === undefined || known === frame.id ? index : "ended"
+}
+
+/** Finds the level in which a fiber runs. */
+export const placeOf = (core: Core, state: CoreState, fiber: Fiber.Fiber<unknown, unknown>): Place => {
+  const { frames } = state
+  const level = levelOf(core, state, fiber)
+  const blocks = fiber.getRef(OpenBlocks)
+  for (let index = frames.length - 1; index > 0; index--) {
+    const frame = frames[index]!
+    if (index === level || frame.owner === fiber.id || blocks.includes(frame.id)) return frame
+  }
+  if (level === "ended") return "ended"
+  return frames[0] ?? "idle"
+}
+
+export const failureOf = (state: CoreState): Cause.Cause<unknown> | undefined => {
+  for (const frame of state.frames) if (frame.failure !== undefined) return frame.failure
+  return state.failure
+}
+
+/** What an operation may meet: a mended use can go on in a failed transaction, to end it. */
+export type Use = "work" | "end"
+
+const check = (state: CoreState, place: Place, operation: string, use: Use): UsageError | undefined => {
+  if (state.closed) return new SessionClosedError({ operation })
+  if (place === "ended" || state.endedIn !== undefined) return new TransactionClosedError({ operation })
+  const failure = use === "work" ? failureOf(state) : undefined
+  return failure === undefined ? undefined : new PendingRollbackError({ cause: failure })
+}
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+class Moved {
+  readonly _tag = "Moved"
+}
+
+const isMoved = (u: unknown): u is Moved => u instanceof Moved
+
+const moved = Effect.fail(new Moved())
+
+/** Checks, with the lock in hand, that the fiber may work and is where it was when it began to wait. */
+const enter = <A, E, R>(
+  core: Core,
+  operation: string,
+  use: Use,
+  lock: Semaphore.Semaphore,
+  body: (place: Frame | "idle") => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | UsageError | Moved, R> =>
+  Effect.withFiber((fiber): Effect.Effect<A, E | UsageError | Moved, R> => {
+    const state = stateOf(core)
+    const place = placeOf(core, state, fiber)
+    const wrong = check(state, place, operation, use)
+    if (wrong !== undefined) return Effect.fail(wrong)
+    // While this fiber waited, its level ended: it goes on in the one below.
+    if (place === "ended" || lockOf(core, place) !== lock) return moved
+    return body(place)
+  })
+
+const lockOf = (core: Core, place: Frame | "idle"): Semaphore.Semaphore => place === "idle" ? core.lock : place.lock
+
+/**
+ * Runs an operation alone: every other one of the session waits, those of another level until that level has ended.
+ */
+export const exclusive = <A, E, R>(
+  core: Core,
+  operation: string,
+  use: Use,
+  body: (place: Frame | "idle") => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | UsageError, R> =>
+  Effect.withFiber((fiber) => {
+    const state = stateOf(core)
+    const place = placeOf(core, state, fiber)
+    if (state.closed || place === "ended") return Effect.fail(check(state, place, operation, use)!)
+    const lock = lockOf(core, place)
+    return Effect.catchIf(
+      lock.withPermit(enter(core, operation, use, lock, body)),
+      isMoved,
+      () => exclusive(core, operation, use, body)
+    )
+  })
+
+/**
+ * As `exclusive`, but after success the lock stays taken: a level that was opened releases it when it ends. Must run
+ * uninterruptibly; `restore` makes the wait interruptible.
+ */
+export const exclusiveKept = <A, E, R>(
+  core: Core,
+  operation: string,
+  restore: Restore,
+  body: (place: Frame | "idle") => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | UsageError, R> =>
+  Effect.withFiber((fiber) => {
+    const state = stateOf(core)
+    const place = placeOf(core, state, fiber)
+    if (state.closed || place === "ended") return Effect.fail(check(state, place, operation, "work")!)
+    const lock = lockOf(core, place)
+    return restore(lock.take(1)).pipe(
+      Effect.andThen(Effect.onError(enter(core, operation, "work", lock, body), () => lock.release(1))),
+      Effect.catchIf(isMoved, () => exclusiveKept(core, operation, restore, body))
+    )
+  })
+
+/** Remembers the first failure of the open transaction: it must be rolled back. */
+export const markFailed = (core: Core, cause: Cause.Cause<unknown>): void =>
+  change(core, (state) => {
+    if (failureOf(state) !== undefined) return state
+    const top = state.frames.at(-1)
+    return top === undefined
+      ? { ...state, failure: cause }
+      : { ...state, frames: [...state.frames.slice(0, -1), { ...top, failure: cause }] }
+  })
+
+/** The context of what runs outside of the session's transaction: in the outer one, if there is one. */
+export const outsideOf = (core: Core) => (context: Context.Context<never>): Context.Context<never> =>
+  Context.getOrUndefined(context, core.sql.transactionService) ===
+      Context.getOrUndefined(core.ambient, core.sql.transactionService)
+    ? context
+    : Context.merge(withoutTransaction(context), core.ambient)
+
+/** Runs statements where the session stands: on the connection of its transaction, or on the pool. */
+export const onConnection = <A, E, R>(core: Core, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const { connected, frames } = stateOf(core)
+  if (connected === undefined) {
+    return Effect.updateContext(
+      effect,
+      (context: Context.Context<R>) => outsideOf(core)(context as Context.Context<never>) as Context.Context<R>
+    )
+  }
+  return Effect.provideService(effect, core.sql.transactionService, [
+    connected.direct,
+    connected.base + frames.length - 1
+  ]).pipe(Effect.onError((cause) => Effect.sync(() => markFailed(core, cause)))) as Effect.Effect<A, E, R>
+}
+
+export type Values = ReadonlyArray<ReadonlyArray<unknown>>
+
+/** Runs one statement of the session itself. */
+export const values = (
+  core: Core,
+  sql: string,
+  parameters: ReadonlyArray<unknown>
+): Effect.Effect<Values, SqlError.SqlError> => onConnection(core, core.sql.unsafe(sql, parameters).values)

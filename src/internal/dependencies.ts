@@ -1,0 +1,181 @@
+/** What must be written before what: found from refs, foreign keys and unique values. */
+import { HashMap, Option, Result } from "effect"
+import * as Entity from "../Entity.ts"
+import * as IdentityKey from "../IdentityKey.ts"
+import { FlushError } from "../SessionError.ts"
+import * as SessionState from "../SessionState.ts"
+import type { Column, EntityMapping, ForeignKey } from "./mapping.ts"
+import type { Delete, Insert, Operation, Update } from "./operations.ts"
+
+type Keys = HashMap.HashMap<IdentityKey.IdentityKey, Operation>
+
+/** Why one operation waits for another. */
+export type Reason =
+  /** The columns of `to` hold the key of the row that `from` inserts. */
+  | { readonly _tag: "Reference"; readonly columns: ReadonlyArray<Column>; readonly from: Insert }
+  /** `from` frees the unique value that `to` takes. */
+  | { readonly _tag: "Unique"; readonly columns: ReadonlyArray<Column> }
+  /** `from` moves or deletes a row that refers to the row which `to` deletes. */
+  | { readonly _tag: "Referenced" }
+
+export interface Edge {
+  readonly from: Operation
+  readonly to: Operation
+  readonly reason: Reason
+}
+
+interface Context {
+  readonly state: SessionState.SessionState
+  readonly inserts: ReadonlyMap<number, Insert>
+  readonly known: Keys
+  readonly deletes: Keys
+  readonly freed: Keys
+  readonly edges: Array<Edge>
+}
+
+const valuesOf = (columns: ReadonlyArray<Column>, row: SessionState.Row): ReadonlyArray<unknown> | undefined => {
+  const values: Array<unknown> = []
+  for (const column of columns) {
+    const field = row[column.field]
+    const value = Option.isOption(field) ? Option.getOrUndefined(field) : field
+    if (value === undefined || value === null || Entity.isColumnRef(value)) return undefined
+    values.push(value)
+  }
+  return values
+}
+
+const keyOfForeign = (
+  foreignKey: ForeignKey,
+  row: SessionState.Row
+): IdentityKey.IdentityKey | undefined => {
+  const values = valuesOf(foreignKey.columns, row)
+  return values === undefined ? undefined : IdentityKey.make(foreignKey.target, values)
+}
+
+const uniqueKey = (
+  mapping: EntityMapping,
+  columns: ReadonlyArray<Column>,
+  row: SessionState.Row
+): IdentityKey.IdentityKey | undefined => {
+  const values = valuesOf(columns, row)
+  return values === undefined
+    ? undefined
+    : IdentityKey.make(`${mapping.name}.${columns.map((column) => column.field).join()}`, values)
+}
+
+const missing = (to: Operation, field: string, ref: Entity.EntityRef<unknown, unknown>): FlushError =>
+  new FlushError({
+    entity: to.mapping.name,
+    reason: "missingKey",
+    detail: `${field} refers to a ${ref.entity.identifier} that is not in the session any more. ` +
+      `Add that one again, or give ${field} another value.`
+  })
+
+/** What `to` waits for because a column of it stands for one of a row that is not written yet. */
+const references = (context: Context, to: Insert | Update): FlushError | undefined => {
+  for (const column of to.columns) {
+    const value = to.values[column.field]
+    if (!Entity.isColumnRef(value)) continue
+    const from = context.inserts.get(value.ref.id)
+    if (from !== undefined) {
+      context.edges.push({ from, to, reason: { _tag: "Reference", columns: [column], from } })
+    } else if (Option.isNone(SessionState.keyOfRef(context.state, value.ref.id))) {
+      return missing(to, column.field, value.ref)
+    }
+  }
+  return undefined
+}
+
+/** What `to` waits for because it holds, by value, the key of a row that this flush inserts. */
+const foreignKeys = (context: Context, to: Insert | Update): void => {
+  if (HashMap.isEmpty(context.known)) return
+  for (const foreignKey of to.mapping.foreignKeys) {
+    if (!foreignKey.columns.some((column) => to.columns.includes(column))) continue
+    const row = to._tag === "Update" && to.entry !== undefined ? { ...to.entry.value, ...to.values } : to.values
+    const key = keyOfForeign(foreignKey, row)
+    const from = key === undefined ? undefined : Option.getOrUndefined(HashMap.get(context.known, key))
+    if (from?._tag === "Insert" && from !== to) {
+      context.edges.push({ from, to, reason: { _tag: "Reference", columns: foreignKey.columns, from } })
+    }
+  }
+}
+
+/** The deletes that wait for `from`, because its row refers, or referred, to theirs. */
+const referenced = (context: Context, from: Update | Delete, entry: SessionState.Entry): void => {
+  if (HashMap.isEmpty(context.deletes)) return
+  for (const foreignKey of from.mapping.foreignKeys) {
+    if (from._tag === "Update" && !foreignKey.columns.some((column) => from.columns.includes(column))) continue
+    // One DELETE of rows of one table may hold parents and children: PostgreSQL checks the constraint at its end.
+    if (from._tag === "Delete" && foreignKey.target === from.mapping.name) continue
+    const key = keyOfForeign(foreignKey, entry.committed)
+    const to = key === undefined ? undefined : Option.getOrUndefined(HashMap.get(context.deletes, key))
+    if (to !== undefined) context.edges.push({ from, to, reason: { _tag: "Referenced" } })
+  }
+}
+
+const touches = (operation: Update, columns: ReadonlyArray<Column>): boolean =>
+  columns.some((column) => operation.columns.includes(column) || operation.defaults.includes(column))
+
+/** What `to` waits for because it takes a unique value that another row frees. */
+const uniques = (context: Context, to: Insert | Update): void => {
+  if (HashMap.isEmpty(context.freed)) return
+  for (const columns of to.mapping.unique) {
+    if (to._tag === "Update" && !touches(to, columns)) continue
+    const row = to._tag === "Update" && to.entry !== undefined ? { ...to.entry.committed, ...to.values } : to.values
+    const key = uniqueKey(to.mapping, columns, row)
+    const from = key === undefined ? undefined : Option.getOrUndefined(HashMap.get(context.freed, key))
+    if (from !== undefined && from !== to) context.edges.push({ from, to, reason: { _tag: "Unique", columns } })
+  }
+}
+
+const freedBy = (operations: ReadonlyArray<Operation>): Keys =>
+  HashMap.mutate(HashMap.empty<IdentityKey.IdentityKey, Operation>(), (map) => {
+    for (const operation of operations) {
+      if (operation._tag === "Insert" || operation.entry === undefined) continue
+      for (const columns of operation.mapping.unique) {
+        if (operation._tag === "Update" && !touches(operation, columns)) continue
+        const key = uniqueKey(operation.mapping, columns, operation.entry.committed)
+        if (key !== undefined) HashMap.set(map, key, operation)
+      }
+    }
+  })
+
+const contextOf = (operations: ReadonlyArray<Operation>, state: SessionState.SessionState): Context => {
+  const inserts = new Map<number, Insert>()
+  const known = HashMap.beginMutation(HashMap.empty<IdentityKey.IdentityKey, Operation>())
+  const deletes = HashMap.beginMutation(HashMap.empty<IdentityKey.IdentityKey, Operation>())
+  for (const operation of operations) {
+    if (operation._tag === "Insert") {
+      inserts.set(operation.pending.ref.id, operation)
+      if (operation.known !== undefined) HashMap.set(known, operation.known, operation)
+    } else if (operation._tag === "Delete") {
+      HashMap.set(deletes, operation.entry.key, operation)
+    }
+  }
+  return {
+    state,
+    inserts,
+    known: HashMap.endMutation(known),
+    deletes: HashMap.endMutation(deletes),
+    freed: freedBy(operations),
+    edges: []
+  }
+}
+
+/** Finds all dependencies, or the ref that leads nowhere. */
+export const find = (
+  operations: ReadonlyArray<Operation>,
+  state: SessionState.SessionState
+): Result.Result<ReadonlyArray<Edge>, FlushError> => {
+  const context = contextOf(operations, state)
+  for (const operation of operations) {
+    if (operation._tag !== "Delete") {
+      const error = references(context, operation)
+      if (error !== undefined) return Result.fail(error)
+      foreignKeys(context, operation)
+      uniques(context, operation)
+    }
+    if (operation._tag !== "Insert" && operation.entry !== undefined) referenced(context, operation, operation.entry)
+  }
+  return Result.succeed(context.edges)
+}

@@ -1,0 +1,140 @@
+/**
+ * The connection that joined programs see. Each statement waits for its turn in the session, and a savepoint that a
+ * program opens by itself (`sql.withTransaction`) becomes a level of the session: its state follows when it rolls back.
+ */
+import { Context, Effect, Exit, type Fiber, Semaphore, Stream } from "effect"
+import { type SqlConnection, SqlError } from "effect/sql"
+import * as SessionState from "../SessionState.ts"
+import { change, type Core, type Frame, markFailed, placeOf, stateOf } from "./core.ts"
+
+/** Who opens a savepoint through the gate: set by the session around its own. */
+export const Opening = Context.Reference<
+  { readonly frame: (snapshot: SessionState.SessionState) => Frame; readonly held: true } | undefined
+>("effect-sql-session/internal/gate/Opening", { defaultValue: () => undefined })
+
+type Run = Effect.Effect<unknown, SqlError.SqlError>
+
+// The names are the client's own: savepoints made by other means are no business of the session.
+const control = /^(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO SAVEPOINT) effect_sql_(\d+)$/
+
+const ended = (): SqlError.SqlError =>
+  new SqlError.SqlError({
+    reason: new SqlError.UnknownError({
+      cause: new Error("The transaction of this block has ended"),
+      message: "The transaction of this block has ended: a fiber has outlived it. Join the fiber, or give it its own.",
+      operation: "execute"
+    })
+  })
+
+const rawFrame = (snapshot: SessionState.SessionState): Frame => ({
+  id: {},
+  kind: "raw",
+  lock: Semaphore.makeUnsafe(1),
+  owner: undefined,
+  snapshot,
+  failure: undefined,
+  parked: undefined,
+  handle: undefined
+})
+
+const push = (core: Core, frame: Frame): void =>
+  change(core, (state) => ({ ...state, frames: [...state.frames, frame] }))
+
+/** Ends a level and those inside it, and lets the level below go on. */
+const pop = (core: Core, index: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { frames } = stateOf(core)
+    if (index < 1 || index >= frames.length) return Effect.void
+    change(core, (state) => ({ ...state, frames: state.frames.slice(0, index) }))
+    return frames[index - 1]!.lock.release(1)
+  })
+
+const restore = (core: Core, index: number): void =>
+  change(core, (state) => {
+    const frame = state.frames[index]
+    if (frame === undefined || state.closed) return state
+    return {
+      ...state,
+      unit: SessionState.restored(state.unit, frame.snapshot),
+      frames: state.frames.map((other, at) => at >= index ? { ...other, failure: undefined } : other)
+    }
+  })
+
+const isOpen = (core: Core, gate: SqlConnection.Connection): boolean => stateOf(core).connected?.gate === gate
+
+/** Opens a level. The level above it is locked until this one ends. */
+const savepoint = (core: Core, gate: SqlConnection.Connection, index: number, run: Run): Run =>
+  Effect.withFiber((fiber) => {
+    const opening = fiber.getRef(Opening)
+    const parent = stateOf(core).frames[index - 1]
+    if (parent === undefined || !isOpen(core, gate)) return Effect.fail(ended())
+    const open = Effect.tap(run, () => Effect.sync(() => push(core, (opening?.frame ?? rawFrame)(stateOf(core).unit))))
+    if (opening?.held === true) return open
+    return parent.lock.take(1).pipe(
+      Effect.andThen(Effect.onError(open, () => parent.lock.release(1)))
+    )
+  })
+
+const rollback = (core: Core, index: number, run: Run): Run =>
+  Effect.onExit(run, (exit) => {
+    restore(core, index)
+    if (Exit.isSuccess(exit)) return Effect.void
+    // The connection is lost, and no RELEASE will follow.
+    return Effect.andThen(pop(core, index), Effect.sync(() => markFailed(core, exit.cause)))
+  })
+
+const release = (core: Core, index: number, run: Run): Run =>
+  Effect.onExit(run, (exit) =>
+    Effect.andThen(
+      pop(core, index),
+      Effect.sync(() => {
+        if (Exit.isFailure(exit)) markFailed(core, exit.cause)
+      })
+    ))
+
+const statement = (core: Core, gate: SqlConnection.Connection, run: Run): Run =>
+  Effect.withFiber((fiber: Fiber.Fiber<unknown, unknown>) => {
+    const place = placeOf(core, stateOf(core), fiber)
+    if (typeof place === "string" || !isOpen(core, gate)) return Effect.fail(ended())
+    return place.lock.withPermit(Effect.suspend(() =>
+      isOpen(core, gate)
+        ? Effect.onError(run, (cause) => Effect.sync(() => markFailed(core, cause)))
+        : Effect.fail(ended())
+    ))
+  })
+
+/** Makes the gate to a connection whose transaction has the given depth in the client's count. */
+export const make = (core: Core, inner: SqlConnection.Connection, base: number): SqlConnection.Connection => {
+  const pass = <A>(sql: string, run: Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> => {
+    const match = control.exec(sql)
+    const index = match === null ? 0 : Number(match[2]) - base
+    const gated = match === null
+      ? statement(core, gate, run)
+      : match[1] === "SAVEPOINT"
+      ? savepoint(core, gate, index, run)
+      : match[1] === "RELEASE SAVEPOINT"
+      ? release(core, index, run)
+      : rollback(core, index, run)
+    return gated as Effect.Effect<A, SqlError.SqlError>
+  }
+  const gate: SqlConnection.Connection = {
+    execute: (sql, params, transform) => pass(sql, inner.execute(sql, params, transform)),
+    executeRaw: (sql, params) => pass(sql, inner.executeRaw(sql, params)),
+    executeValues: (sql, params) => pass(sql, inner.executeValues(sql, params)),
+    executeValuesUnprepared: (sql, params) => pass(sql, inner.executeValuesUnprepared(sql, params)),
+    executeUnprepared: (sql, params, transform) => pass(sql, inner.executeUnprepared(sql, params, transform)),
+    executeStream: (sql, params, transform) =>
+      Stream.unwrap(Effect.as(statement(core, gate, Effect.void), inner.executeStream(sql, params, transform)))
+  }
+  core.levels.set(gate, gate)
+  return gate
+}
+
+/** Puts a gate into the level that `sql.withTransaction` made, and says what the session holds now. */
+export const install = (core: Core, services: Context.Context<never>): void => {
+  const level = Context.getUnsafe(services, core.sql.transactionService)
+  const [inner, base] = level
+  const gate = make(core, inner, base) // The client keys its own bookkeeping by this very tuple: a new one would lose `afterCommit`.
+  ;(level as [SqlConnection.Connection, number])[0] = gate
+  change(core, (state) => ({ ...state, connected: { gate, direct: inner, base } }))
+}

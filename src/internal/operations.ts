@@ -1,0 +1,123 @@
+/** The operations on single rows that a flush is made of, before they are ordered. */
+import { HashMap, Option, Result } from "effect"
+import * as Entity from "../Entity.ts"
+import * as IdentityKey from "../IdentityKey.ts"
+import { FlushError } from "../SessionError.ts"
+import * as SessionState from "../SessionState.ts"
+import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
+
+export interface Insert {
+  readonly _tag: "Insert"
+  readonly mapping: EntityMapping
+  readonly pending: SessionState.Pending
+  readonly columns: ReadonlyArray<Column>
+  /** The key, where the program gave it. */
+  readonly known: IdentityKey.IdentityKey | undefined
+  /** What is written, by field; a cycle takes values away from it. */
+  values: SessionState.Row
+}
+
+export interface Update {
+  readonly _tag: "Update"
+  readonly mapping: EntityMapping
+  /** `half` is the first or second half of a change: it does not count the version up. */
+  readonly kind: "change" | "half"
+  readonly entry: SessionState.Entry | undefined
+  /** The pending row that takes the place of a deleted one, or that this is the second half of. */
+  readonly ref: Entity.EntityRef<unknown, unknown> | undefined
+  readonly columns: ReadonlyArray<Column>
+  readonly defaults: ReadonlyArray<Column>
+  values: SessionState.Row
+}
+
+export interface Delete {
+  readonly _tag: "Delete"
+  readonly mapping: EntityMapping
+  readonly entry: SessionState.Entry
+}
+
+export type Operation = Insert | Update | Delete
+
+const knownKey = (pending: SessionState.Pending): IdentityKey.IdentityKey | undefined => {
+  for (const column of pending.mapping.key) {
+    const value = pending.values[column.field]
+    if (value === undefined || Entity.isColumnRef(value)) return undefined
+  }
+  return keyOf(pending.mapping, pending.values)
+}
+
+const insertOf = (pending: SessionState.Pending, known: IdentityKey.IdentityKey | undefined): Insert => ({
+  _tag: "Insert",
+  mapping: pending.mapping,
+  pending,
+  columns: pending.mapping.columns.filter((column) => pending.values[column.field] !== undefined),
+  known,
+  values: pending.values
+})
+
+const updateOf = (entry: SessionState.Entry): Update => {
+  const values: Record<string, unknown> = {}
+  for (const field of entry.changed) values[field] = entry.value[field]
+  for (const [field, link] of entry.links ?? []) values[field] = link
+  return {
+    _tag: "Update",
+    mapping: entry.mapping,
+    kind: "change",
+    entry,
+    ref: undefined,
+    columns: entry.mapping.columns.filter((column) => Object.hasOwn(values, column.field)),
+    defaults: [],
+    values
+  }
+}
+
+/** A row that is deleted and inserted again under its key becomes one update, as SQLAlchemy's "row switch". */
+const switchOf = (entry: SessionState.Entry, pending: SessionState.Pending): Update => {
+  const { mapping } = pending
+  const written = mapping.columns.filter((column) => !mapping.key.includes(column) && column !== mapping.version)
+  return {
+    _tag: "Update",
+    mapping,
+    kind: "change",
+    entry,
+    ref: pending.ref,
+    columns: written.filter((column) => pending.values[column.field] !== undefined),
+    defaults: written.filter((column) =>
+      pending.values[column.field] === undefined && column.insertCodec !== undefined
+    ),
+    values: pending.values
+  }
+}
+
+const conflict = (key: IdentityKey.IdentityKey, detail: string): FlushError =>
+  new FlushError({ entity: key.entity, key: IdentityKey.format(key), reason: "keyConflict", detail })
+
+/** Collects what is pending, dirty and deleted, and finds two instances with one key. */
+export const collect = (
+  state: SessionState.SessionState
+): Result.Result<ReadonlyArray<Operation>, FlushError> => {
+  const operations: Array<Operation> = SessionState.dirtyEntries(state).map(updateOf)
+  const deletes = new Map(SessionState.deletedEntries(state).map((entry) => [entry, entry]))
+  let taken: HashMap.HashMap<IdentityKey.IdentityKey, true> = HashMap.empty()
+  for (const pending of SessionState.pendingRows(state)) {
+    const known = knownKey(pending)
+    if (known === undefined) {
+      operations.push(insertOf(pending, known))
+      continue
+    }
+    if (HashMap.has(taken, known)) {
+      return Result.fail(conflict(known, "two pending instances have this key. Expunge one of them."))
+    }
+    taken = HashMap.set(taken, known, true)
+    const entry = Option.getOrUndefined(HashMap.get(state.entries, known))
+    if (entry === undefined) {
+      operations.push(insertOf(pending, known))
+    } else if (deletes.delete(entry)) {
+      operations.push(switchOf(entry, pending))
+    } else {
+      return Result.fail(conflict(known, "an instance with this key is in the session already. Update it instead."))
+    }
+  }
+  for (const entry of deletes.keys()) operations.push({ _tag: "Delete", mapping: entry.mapping, entry })
+  return Result.succeed(operations)
+}

@@ -1,0 +1,142 @@
+/** Orders the operations of a flush, and breaks the cycles that no order satisfies. */
+import { Option, Result } from "effect"
+import type { Registry } from "../Registry.ts"
+import { FlushError } from "../SessionError.ts"
+import type * as SessionState from "../SessionState.ts"
+import * as Dependencies from "./dependencies.ts"
+import type { Column } from "./mapping.ts"
+import type { Insert, Operation, Update } from "./operations.ts"
+import { type Dependency, Schedule } from "./schedule.ts"
+
+type Cut = Dependency<Dependencies.Reason>
+
+interface Plan {
+  readonly schedule: Schedule<Dependencies.Reason>
+  readonly operations: Array<Operation>
+  readonly ranks: ReadonlyMap<string, number>
+}
+
+const columnSet = (columns: ReadonlyArray<Column>): string => columns.map((column) => column.index).join()
+
+const groupOf = (operation: Operation): string => {
+  switch (operation._tag) {
+    case "Insert":
+      return `insert ${operation.mapping.name} ${columnSet(operation.columns)}`
+    case "Update":
+      return `update ${operation.mapping.name} ${operation.kind} ${columnSet(operation.columns)} ${
+        columnSet(operation.defaults)
+      }`
+    case "Delete":
+      return `delete ${operation.mapping.name}`
+  }
+}
+
+/** Saves go before deletes, parents' saves first and their deletes last; in a table, updates before inserts. */
+const rankOf = (ranks: ReadonlyMap<string, number>, operation: Operation): number => {
+  const table = ranks.get(operation.mapping.name)!
+  return operation._tag === "Delete" ? 4 * ranks.size - table : 2 * table + (operation._tag === "Insert" ? 1 : 0)
+}
+
+const add = (plan: Plan, operation: Operation): number => {
+  plan.operations.push(operation)
+  return plan.schedule.add(groupOf(operation), rankOf(plan.ranks, operation))
+}
+
+const nullable = (columns: ReadonlyArray<Column>): ReadonlyArray<Column> =>
+  columns.filter((column) => Option.isSome(column.nullValue))
+
+const nulls = (columns: ReadonlyArray<Column>): SessionState.Row =>
+  Object.fromEntries(columns.map((column) => [column.field, Option.getOrNull(column.nullValue)]))
+
+const half = (to: Insert | Update, columns: ReadonlyArray<Column>, values: SessionState.Row): Update => ({
+  _tag: "Update",
+  mapping: to.mapping,
+  kind: "half",
+  entry: to._tag === "Update" ? to.entry : undefined,
+  ref: to._tag === "Insert" ? to.pending.ref : to.ref,
+  columns,
+  defaults: [],
+  values
+})
+
+/** Writes NULL first and the key afterwards (`post_update` in SQLAlchemy). */
+const cutReference = (plan: Plan, cut: Cut, columns: ReadonlyArray<Column>): boolean => {
+  const to = plan.operations[cut.to] as Insert | Update
+  const empty = nullable(columns)
+  if (empty.length === 0) return false
+  const second = half(to, empty, to.values)
+  to.values = { ...to.values, ...nulls(empty) }
+  const index = add(plan, second)
+  plan.schedule.after({ from: cut.from, to: index, reason: cut.reason })
+  plan.schedule.after({ from: cut.to, to: index, reason: { _tag: "Referenced" } })
+  plan.schedule.remove(cut)
+  return true
+}
+
+/** Frees a unique value by NULL first, so that it can be swapped. */
+const cutUnique = (plan: Plan, cut: Cut, columns: ReadonlyArray<Column>): boolean => {
+  const from = plan.operations[cut.from]!
+  const empty = nullable(columns).slice(0, 1)
+  if (from._tag !== "Update" || empty.length === 0) return false
+  const index = add(plan, { ...half(from, empty, nulls(empty)), ref: undefined })
+  plan.schedule.after({ from: index, to: cut.from, reason: { _tag: "Referenced" } })
+  plan.schedule.after({ from: index, to: cut.to, reason: { _tag: "Referenced" } })
+  plan.schedule.remove(cut)
+  plan.schedule.ready(index)
+  return true
+}
+
+const mend = (plan: Plan, cycle: ReadonlyArray<Cut>): boolean => {
+  const latest = [...cycle].sort((a, b) => b.to - a.to)
+  return latest.some((cut) =>
+    cut.reason._tag === "Reference"
+      ? cutReference(plan, cut, cut.reason.columns)
+      : cut.reason._tag === "Unique"
+      ? cutUnique(plan, cut, cut.reason.columns)
+      : false
+  )
+}
+
+const failure = (plan: Plan, cycle: ReadonlyArray<Cut>): FlushError => {
+  const names = Array.from(new Set(cycle.map((cut) => plan.operations[cut.to]!.mapping.name)))
+  const swap = cycle.find((cut) => cut.reason._tag === "Unique")
+  const fields = cycle.flatMap((cut) => cut.reason._tag === "Referenced" ? [] : cut.reason.columns)
+    .map((column) => column.field)
+  return new FlushError({
+    entity: names[0]!,
+    reason: swap === undefined ? "cycle" : "uniqueSwap",
+    detail: swap === undefined
+      ? `rows of ${names.join(", ")} refer to each other in a cycle. Make one of ${fields.join(", ")} nullable.`
+      : `unique values of ${fields.join(", ")} are swapped, and none can be NULL for a moment. Flush in two steps.`
+  })
+}
+
+/** Orders operations into batches of one kind, entity and set of columns. */
+export const order = (
+  operations: ReadonlyArray<Operation>,
+  state: SessionState.SessionState,
+  registry: Registry
+): Result.Result<ReadonlyArray<ReadonlyArray<Operation>>, FlushError> =>
+  Dependencies.find(operations, state).pipe(
+    Result.flatMap((edges) => {
+      const ranks = new Map(Array.from(registry.mappings.keys(), (name, index) => [name, index]))
+      const plan: Plan = { schedule: new Schedule(), operations: [], ranks }
+      const indices = new Map(operations.map((operation) => [operation, add(plan, operation)]))
+      for (const { from, reason, to } of edges) {
+        plan.schedule.after({ from: indices.get(from)!, to: indices.get(to)!, reason })
+      }
+      const batches: Array<ReadonlyArray<Operation>> = []
+      let error: FlushError | undefined
+      const done = plan.schedule.run(
+        (batch) => {
+          batches.push(batch.map((index) => plan.operations[index]!))
+        },
+        (cycle) => {
+          if (mend(plan, cycle)) return true
+          error = failure(plan, cycle)
+          return false
+        }
+      )
+      return done ? Result.succeed(batches) : Result.fail(error!)
+    })
+  )

@@ -1,0 +1,95 @@
+/**
+ * A transaction as a fiber that is parked inside `sql.withTransaction`: everything hard about a transaction stays with
+ * `effect/sql`, and its services are lent to whoever is to join.
+ */
+import { Context, Data, Deferred, Effect, Exit, Fiber } from "effect"
+import { Reactivity } from "effect/reactivity"
+import type { SqlClient, SqlError } from "effect/sql"
+
+/** Lets the parked fiber roll back; never seen by a program. */
+class RollbackSignal extends Data.TaggedError("RollbackSignal") {}
+
+export interface Parked {
+  /** What `sql.withTransaction` put into the context: with it, a statement joins the transaction. */
+  readonly services: Context.Context<never>
+  readonly commit: Effect.Effect<Exit.Exit<void, SqlError.SqlError>>
+  readonly rollback: Effect.Effect<Exit.Exit<void, SqlError.SqlError>>
+}
+
+/** What the client keeps of a transaction in a context, and the `Reactivity` that waits for its commit. */
+const isOfTransaction = (key: string): boolean =>
+  key.startsWith("effect/sql/SqlClient/Transaction") || key === "effect/sql/CurrentTransactionService" ||
+  key === Reactivity.Reactivity.key
+
+const filtered = (context: Context.Context<never>, keep: (key: string) => boolean): Context.Context<never> =>
+  Context.makeUnsafe(new Map(Array.from(context.mapUnsafe).filter(([key]) => keep(key))))
+
+/** The services with which a statement joins the transaction of a context. */
+export const transactionServices = (context: Context.Context<never>): Context.Context<never> =>
+  filtered(context, isOfTransaction)
+
+/** A context without the transaction that it may be in. */
+export const withoutTransaction = (context: Context.Context<never>): Context.Context<never> =>
+  filtered(context, (key) => !isOfTransaction(key))
+
+const isRolledBack = (exit: Exit.Exit<void, SqlError.SqlError | RollbackSignal>): boolean =>
+  exit._tag === "Failure" && exit.cause.reasons.length > 0 &&
+  exit.cause.reasons.every((reason) => reason._tag === "Fail" && reason.error._tag === "RollbackSignal")
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+export interface Options {
+  /** Makes the wait for a connection interruptible; all else here is not. */
+  readonly restore: Restore
+  /** The context of the new level: without a transaction, or with that of the level above. */
+  readonly enter: (context: Context.Context<never>) => Context.Context<never>
+  /** Runs inside the new level, before anyone can join. */
+  readonly onOpen: (services: Context.Context<never>) => void
+}
+
+/**
+ * Opens a transaction, or a savepoint where the context has one. Must run uninterruptibly: from `BEGIN` on it ends by
+ * `commit` or `rollback` only.
+ */
+export const open = (
+  sql: SqlClient.SqlClient,
+  { enter, onOpen, restore }: Options
+): Effect.Effect<Parked, SqlError.SqlError> =>
+  Effect.withFiber((caller) => {
+    const outer = enter(caller.context)
+    const opened = Deferred.makeUnsafe<Context.Context<never>, SqlError.SqlError | RollbackSignal>()
+    const decision = Deferred.makeUnsafe<void, RollbackSignal>()
+    const body = Effect.contextWith((inner: Context.Context<never>) => {
+      const services = transactionServices(inner)
+      onOpen(services)
+      Deferred.doneUnsafe(opened, Effect.succeed(services))
+      return Deferred.await(decision)
+    })
+    const holder = sql.withTransaction(body).pipe(
+      Effect.tapCause((cause) => Deferred.failCause(opened, cause)),
+      Effect.updateContext((_: Context.Context<never>) => outer)
+    )
+    return Effect.flatMap(Effect.forkDetach(holder, { startImmediately: true }), (fiber) =>
+      restore(Deferred.await(opened)).pipe(
+        Effect.onInterrupt(() =>
+          Fiber.interrupt(fiber)
+        ),
+        Effect.catchTag("RollbackSignal", Effect.die),
+        Effect.map((services) => parked(services, decision, fiber))
+      ))
+  })
+
+const parked = (
+  services: Context.Context<never>,
+  decision: Deferred.Deferred<void, RollbackSignal>,
+  fiber: Fiber.Fiber<void, SqlError.SqlError | RollbackSignal>
+): Parked => {
+  const ended = Effect.map(Fiber.await(fiber), (exit) => isRolledBack(exit) ? Exit.void : exit as Ended)
+  return {
+    services,
+    commit: Effect.uninterruptible(Effect.andThen(Deferred.succeed(decision, undefined), ended)),
+    rollback: Effect.uninterruptible(Effect.andThen(Deferred.fail(decision, new RollbackSignal()), ended))
+  }
+}
+
+type Ended = Exit.Exit<void, SqlError.SqlError>

@@ -1,0 +1,199 @@
+/** The members of a session, over what its modules do. */
+import { Effect, HashMap, Option } from "effect"
+import type { Statement } from "effect/sql"
+import * as Entity from "../Entity.ts"
+import * as IdentityKey from "../IdentityKey.ts"
+import * as IdentityMap from "../IdentityMap.ts"
+import * as Query from "../Query.ts"
+import { mappingOf } from "../Registry.ts"
+import type * as Result from "../Result.ts"
+import type { SessionService } from "../Session.ts"
+import { type FlushFailure, NoResultFound, SessionClosedError, TransactionClosedError } from "../SessionError.ts"
+import * as SessionState from "../SessionState.ts"
+import * as Blocks from "./blocks.ts"
+import { changeUnit, type Core, exclusive, failureOf, type Frame, placeOf, register, stateOf, unitOf } from "./core.ts"
+import { keyOfIdentity } from "./mapping.ts"
+import * as Reads from "./reads.ts"
+import * as Writes from "./writes.ts"
+
+type Executable = Query.Select<unknown, unknown> | Statement.Statement<unknown>
+
+const execute = (core: Core, executable: Executable) =>
+  exclusive(
+    core,
+    "Session.execute",
+    "work",
+    () => Query.isQuery(executable) ? Reads.select(core, executable) : Reads.execute(core, executable)
+  ).pipe(
+    Effect.withSpan("Session.execute")
+  )
+
+const looked = <A>(core: Core, operation: string, look: (unit: SessionState.SessionState) => A) =>
+  Effect.suspend(() => {
+    const { closed, unit } = stateOf(core)
+    return closed ? Effect.fail(new SessionClosedError({ operation })) : Effect.succeed(look(unit))
+  })
+
+/** A key that the map holds is answered without a span and without waiting, as long as nobody is at work. */
+const get = (core: Core) => (entity: Entity.Any, id: unknown, options?: Reads.GetOptions) =>
+  exclusive(core, "Session.get", "work", () => Reads.get(core, entity, id, options))
+
+const getOne = (core: Core) => (entity: Entity.Any, id: unknown, options?: Reads.GetOptions) =>
+  Effect.flatMap(
+    get(core)(entity, id, options),
+    Option.match({
+      onNone: () => {
+        const key = IdentityKey.format(keyOfIdentity(mappingOf(core.registry, entity), id))
+        return Effect.fail(new NoResultFound({ entity: entity.identifier, key }))
+      },
+      onSome: Effect.succeed
+    })
+  )
+
+const contains = (core: Core) => (target: unknown) =>
+  exclusive(core, "Session.contains", "work", () =>
+    Reads.resolve(core, target).pipe(
+      Effect.map((resolved) =>
+        resolved._tag === "Pending" || Option.isSome(SessionState.find(unitOf(core), resolved.key))
+      ),
+      Effect.catchTag("DetachedInstanceError", () => Effect.succeed(false))
+    ))
+
+const isModified = (core: Core) => (target: unknown) =>
+  exclusive(core, "Session.isModified", "work", () =>
+    Effect.map(Reads.resolve(core, target), (resolved) => {
+      if (resolved._tag === "Pending") return true
+      const entry = Option.getOrUndefined(HashMap.get(unitOf(core).entries, resolved.key))
+      return entry !== undefined && (entry.changed.length > 0 || entry.links !== undefined)
+    }))
+
+/** Lets code of the program join the level in which its fiber stands. */
+const withConnection = (core: Core) =>
+<A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | FlushFailure, R> =>
+  exclusive(
+    core,
+    "Session.withConnection",
+    "work",
+    (): Effect.Effect<Frame, FlushFailure> =>
+      Effect.withFiber((fiber) =>
+        Effect.flatMap(Effect.andThen(Reads.autoflush(core), Blocks.ensureBegun(core)), () => {
+          const place = placeOf(core, stateOf(core), fiber)
+          return typeof place === "string"
+            ? Effect.fail(new TransactionClosedError({ operation: "Session.withConnection" }))
+            : Effect.succeed(place)
+        })
+      )
+  ).pipe(Effect.flatMap((frame) => Blocks.join(frame)(effect)))
+
+const withoutAutoflush = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.provideService(effect, Reads.Autoflush, false)
+
+const firstColumn = (row: unknown, executable: Executable): unknown =>
+  Query.isQuery(executable) ? row : Object.values(row as object)[0]
+
+const reading = (core: Core) => {
+  const run = (executable: Executable) => execute(core, executable)
+  return {
+    execute: run,
+    all: (executable: Executable) => Effect.map(run(executable), (result) => result.all),
+    one: (executable: Executable) => Effect.flatMap(run(executable), (result) => result.one),
+    first: (executable: Executable) => Effect.map(run(executable), (result) => result.first),
+    scalar: (executable: Executable) =>
+      Effect.map(
+        run(executable),
+        (result: Result.Result<unknown>) => Option.map(result.first, (row) => firstColumn(row, executable))
+      ),
+    scalars: (executable: Executable) => Effect.map(run(executable), (result) => result.scalars)
+  }
+}
+
+const writing = (core: Core) => ({
+  add: (entity: Entity.Any, input: unknown) =>
+    exclusive(core, "Session.add", "work", () => Writes.add(core, entity, input)),
+  addAll: (entity: Entity.Any, inputs: ReadonlyArray<unknown>) =>
+    exclusive(core, "Session.addAll", "work", () => Writes.addAll(core, entity, inputs)),
+  update: (target: unknown, patch: SessionState.Row | ((current: never) => SessionState.Row)) =>
+    exclusive(
+      core,
+      "Session.update",
+      "work",
+      () => Effect.map(Writes.update(core, target, patch), (value) => Entity.isRef(target) ? target : value)
+    ),
+  delete: (target: unknown) => exclusive(core, "Session.delete", "work", () => Writes.remove(core, target)),
+  link: (target: unknown, relation: never, other: unknown) =>
+    exclusive(core, "Session.link", "work", () => Writes.link(core, target, relation, other)),
+  unlink: (target: unknown, relation: never, other: unknown) =>
+    exclusive(core, "Session.unlink", "work", () => Writes.unlink(core, target, relation, other)),
+  expunge: (target: unknown) => exclusive(core, "Session.expunge", "work", () => Writes.expunge(core, target)),
+  expungeAll: exclusive(
+    core,
+    "Session.expungeAll",
+    "work",
+    () => Effect.sync(() => changeUnit(core, SessionState.forgotten))
+  ),
+  expire: (target: unknown) => exclusive(core, "Session.expire", "work", () => Writes.expire(core, target)),
+  expireAll: exclusive(
+    core,
+    "Session.expireAll",
+    "work",
+    () => Effect.sync(() => changeUnit(core, SessionState.expireAll))
+  ),
+  flush: Effect.withSpan(exclusive(core, "Session.flush", "work", () => Blocks.flush(core)), "Session.flush")
+})
+
+const looking = (core: Core) => ({
+  new: looked(core, "Session.new", (unit) => SessionState.pendingRows(unit).map((pending) => pending.ref)),
+  dirty: looked(core, "Session.dirty", (unit) => SessionState.dirtyEntries(unit).map((entry) => entry.value)),
+  deleted: looked(core, "Session.deleted", (unit) => SessionState.deletedEntries(unit).map((entry) => entry.committed)),
+  identityMap: looked(core, "Session.identityMap", (unit) => IdentityMap.fromState(unit, core.registry)),
+  contains: contains(core),
+  isModified: isModified(core)
+})
+
+const transacting = (core: Core) => ({
+  begin: (options?: Parameters<SessionService["begin"]>[0]) =>
+    Effect.map(Blocks.beginScoped(core, options), (frame) => frame.handle!),
+  beginNested: Effect.map(Blocks.beginNestedScoped(core), (frame) => frame.handle!),
+  withTransaction: (effect: Effect.Effect<never>, options?: Parameters<SessionService["begin"]>[0]) =>
+    Blocks.withTransaction(core, effect, options),
+  withNested: (effect: Effect.Effect<never>) => Blocks.withNested(core, effect),
+  withConnection: withConnection(core),
+  commit: Effect.withSpan(Blocks.endRoot(core, "commit"), "Session.commit"),
+  rollback: Effect.withSpan(Blocks.endRoot(core, "rollback"), "Session.rollback"),
+  transaction: Effect.sync(() => Option.fromUndefinedOr(stateOf(core).frames[0]?.handle)),
+  nestedTransaction: Effect.sync(() =>
+    Option.fromUndefinedOr(stateOf(core).frames.slice(1).findLast((frame) => frame.handle !== undefined)?.handle)
+  ),
+  inTransaction: Effect.sync(() => stateOf(core).frames.length > 0),
+  inNestedTransaction: Effect.sync(() => stateOf(core).frames.length > 1),
+  isActive: Effect.sync(() => !stateOf(core).closed && failureOf(stateOf(core)) === undefined),
+  close: Blocks.release(core, true),
+  reset: Blocks.release(core, false)
+})
+
+/** Makes the members of a session. */
+export const make = (core: Core): SessionService => {
+  const members = {
+    ...writing(core),
+    ...reading(core),
+    ...looking(core),
+    ...transacting(core),
+    get: get(core),
+    getOne: getOne(core),
+    current: (target: unknown) => exclusive(core, "Session.current", "work", () => Reads.current(core, target)),
+    refresh: (target: unknown, options?: Partial<Query.LockOptions>) =>
+      exclusive(
+        core,
+        "Session.refresh",
+        "work",
+        () => Reads.refresh(core, target, options?.lock === undefined ? undefined : { ...options, lock: options.lock })
+      ),
+    withoutAutoflush,
+    info: core.info,
+    registry: core.registry
+  }
+  // The members are written over rows of any entity; their public types tie each row to its class.
+  return register(members as unknown as SessionService, core)
+}

@@ -1,0 +1,8 @@
+/** The keys of services whose modules stand below the one that asks for them. */
+import { Context } from "effect"
+import type { Session } from "../Session.ts"
+import type { SessionMaker } from "../SessionMaker.ts"
+
+export const sessionTag = Context.Service<Session, Session["Service"]>("effect-sql-session/Session")
+
+export const sessionMakerTag = Context.Service<SessionMaker, SessionMaker["Service"]>("effect-sql-session/SessionMaker")

@@ -1,0 +1,86 @@
+/** How the values of one column travel in an array parameter, whatever the number of rows. */
+import { PgTypes } from "@effect/sql-pg"
+import { Result } from "effect"
+import type { ColumnFacts } from "./catalog.ts"
+
+export interface Transport {
+  /** The type of the parameter, without brackets. */
+  readonly type: string
+  /** What the value is cast to where it is used; empty where the parameter has the column's type. */
+  readonly cast: string
+  readonly parameter: (values: ReadonlyArray<unknown>) => PgTypes.Parameter
+}
+
+const pad = (value: number, size: number): string => String(value).padStart(size, "0")
+
+/** ISO 8601 as PostgreSQL reads it: years before 1 as BC, and no sign before years of five digits. */
+const dateText = (date: Date): string => {
+  const year = date.getUTCFullYear()
+  if (year >= 1 && year <= 9999) return date.toISOString()
+  const rest = date.toISOString().replace(/^[+-]?\d+-/, "")
+  return `${pad(year < 1 ? 1 - year : year, 4)}-${rest}${year < 1 ? " BC" : ""}`
+}
+
+const hex = (bytes: Uint8Array): string =>
+  `\\x${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`
+
+const scalarText = (value: unknown): string =>
+  value instanceof Date
+    ? dateText(value)
+    : value instanceof Uint8Array
+    ? hex(value)
+    : typeof value === "object"
+    ? JSON.stringify(value)
+    : String(value)
+
+const quoted = (text: string): string => `"${text.replaceAll("\\", "\\\\").replaceAll("\"", "\\\"")}"`
+
+/** An array literal, as the PostgreSQL manual has it (8.15.2). */
+export const arrayText = (values: ReadonlyArray<unknown>): string =>
+  `{${
+    values.map((value) =>
+      value === null || value === undefined
+        ? "NULL"
+        : Array.isArray(value)
+        ? arrayText(value)
+        : quoted(scalarText(value))
+    ).join(",")
+  }}`
+
+const parameterOf =
+  (element: number, wire: ((value: unknown) => unknown) | undefined) =>
+  (values: ReadonlyArray<unknown>): PgTypes.Parameter =>
+    Result.getOrThrow(PgTypes.array(
+      wire === undefined ? values : values.map((value) => value === null || value === undefined ? null : wire(value)),
+      element
+    ))
+
+const { OID } = PgTypes
+
+/** Types that the driver writes in binary form from the values that schemas give, by the names of `format_type`. */
+const binary: ReadonlyMap<number, string> = new Map([
+  [OID.bool, "boolean"],
+  [OID.int2, "smallint"],
+  [OID.int4, "integer"],
+  [OID.float8, "double precision"],
+  [OID.bytea, "bytea"],
+  [OID.text, "text"],
+  [OID.varchar, "character varying"]
+])
+
+const nullsOnly = (value: unknown): unknown => value
+
+/** Chooses the transport of a column: binary where the driver has it, else as text that PostgreSQL casts. */
+export const make = (facts: ColumnFacts | undefined): Transport => {
+  if (facts === undefined) return { type: "text", cast: "", parameter: parameterOf(OID.text, scalarText) }
+  const type = binary.get(facts.oid)
+  if (type !== undefined) {
+    return { type, cast: facts.type === type ? "" : `::${facts.type}`, parameter: parameterOf(facts.oid, nullsOnly) }
+  }
+  const wire = facts.isArray
+    ? (value: unknown) => Array.isArray(value) ? arrayText(value) : scalarText(value)
+    : facts.oid === OID.json || facts.oid === OID.jsonb
+    ? (value: unknown) => JSON.stringify(value)
+    : scalarText
+  return { type: "text", cast: `::${facts.type}`, parameter: parameterOf(OID.text, wire) }
+}

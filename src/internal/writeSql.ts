@@ -1,0 +1,190 @@
+/** The text of a flush's statements: constant for a table, operation and set of columns, whatever the number of rows. */
+import type { ColumnFacts, TableFacts } from "./catalog.ts"
+import type { Column, EntityMapping } from "./mapping.ts"
+import * as Transport from "./transport.ts"
+
+/** How the rows that come back are matched to those that were sent. */
+export type Matching =
+  /** The ordinal of the row comes back with it. */
+  | "ordinal"
+  /** The key was sent, and comes back. */
+  | "key"
+  /** Sequence values are made in the order of the ordinal (`INSERT ... SELECT ... ORDER BY`): sorted, they match. */
+  | "sorted"
+  /** Nothing matches several rows: one row a statement. */
+  | "single"
+
+export interface Text {
+  readonly sql: string
+  readonly transports: ReadonlyArray<Transport.Transport>
+  readonly returning: ReadonlyArray<Column>
+  readonly matching: Matching
+}
+
+const factsOf = (facts: TableFacts, column: Column): ColumnFacts | undefined => facts.columns.get(column.name)
+
+const source = (transports: ReadonlyArray<Transport.Transport>): string => {
+  const arrays = transports.map((transport, index) => `$${index + 1}::${transport.type}[]`)
+  const names = transports.map((_, index) => `c${index}`)
+  return `unnest(${arrays.join(", ")}) WITH ORDINALITY AS s(${[...names, "ord"].join(", ")})`
+}
+
+const cast = (transports: ReadonlyArray<Transport.Transport>, index: number): string =>
+  `s.c${index}${transports[index]!.cast}`
+
+const list = (parts: ReadonlyArray<string>): string => parts.join(", ")
+
+/** What an insert has to read back: what it did not send, and what the database may have changed. */
+const insertReturning = (
+  mapping: EntityMapping,
+  columns: ReadonlyArray<Column>,
+  facts: TableFacts
+): ReadonlyArray<Column> =>
+  facts.insertTriggers ?
+    mapping.columns :
+    mapping.columns.filter((column) =>
+      !columns.includes(column) || !(column.insertRoundTrips || column === mapping.version) ||
+      factsOf(facts, column)?.exact !== true
+    )
+
+const updateReturning = (
+  mapping: EntityMapping,
+  columns: ReadonlyArray<Column>,
+  defaults: ReadonlyArray<Column>,
+  facts: TableFacts
+): ReadonlyArray<Column> =>
+  facts.updateTriggers ?
+    mapping.columns :
+    mapping.columns.filter((column) =>
+      defaults.includes(column) || factsOf(facts, column)?.generated === true ||
+      (columns.includes(column) && !(column.updateRoundTrips && factsOf(facts, column)?.exact === true))
+    )
+
+const matchingOf = (mapping: EntityMapping, columns: ReadonlyArray<Column>, facts: TableFacts): Matching => {
+  if (facts.merges) return "ordinal"
+  if (mapping.key.every((column) => columns.includes(column))) return "key"
+  const isSequence = mapping.key.length === 1 && factsOf(facts, mapping.key[0]!)?.sequence === true
+  return isSequence && !facts.insertTriggers ? "sorted" : "single"
+}
+
+/**
+ * An insert. Where the server has it, `MERGE ... RETURNING` gives the ordinal of the source row back with each row: the
+ * only way in which PostgreSQL ties a generated key to its row, whatever makes it. `ON false` makes every row an insert.
+ */
+export const insert = (mapping: EntityMapping, columns: ReadonlyArray<Column>, facts: TableFacts): Text => {
+  const sent = columns.length === 0
+    ? [Transport.make(undefined)]
+    : columns.map((column) => Transport.make(factsOf(facts, column)))
+  const names = list(columns.map((column) => column.quoted))
+  const values = list(columns.map((_, index) => cast(sent, index)))
+  const matching = matchingOf(mapping, columns, facts)
+  const changed = insertReturning(mapping, columns, facts)
+  if (matching === "ordinal") {
+    const into = columns.length === 0 ? "DEFAULT VALUES" : `(${names}) VALUES (${values})`
+    const back = list(["s.ord::int4", ...changed.map((column) => `t.${column.quoted}`)])
+    return {
+      sql: `MERGE INTO ${mapping.table} AS t USING ${source(sent)} ON false WHEN NOT MATCHED THEN INSERT ${into} ` +
+        `RETURNING ${back}`,
+      transports: sent,
+      returning: changed,
+      matching
+    }
+  }
+  const keys = mapping.key.filter((column) => !changed.includes(column))
+  const returning = [...keys, ...changed]
+  const into = columns.length === 0
+    ? "DEFAULT VALUES"
+    : `(${names}) SELECT ${values} FROM ${source(sent)} ORDER BY s.ord`
+  return {
+    sql: `INSERT INTO ${mapping.table} AS t ${into} RETURNING ${list(returning.map((column) => `t.${column.quoted}`))}`,
+    transports: columns.length === 0 ? [] : sent,
+    returning,
+    matching: columns.length === 0 ? "single" : matching
+  }
+}
+
+interface Locked {
+  readonly transports: ReadonlyArray<Transport.Transport>
+  /** The source, behind the locks of its rows where there are several. */
+  readonly prefix: string
+  readonly from: string
+  readonly match: string
+}
+
+/**
+ * The rows to write, locked in the order of their keys: an UPDATE or DELETE alone takes its locks in the order in which
+ * it finds the rows, and two of them can deadlock.
+ */
+const locked = (
+  mapping: EntityMapping,
+  columns: ReadonlyArray<Column>,
+  facts: TableFacts,
+  lock: string | undefined
+): Locked => {
+  const all = [...mapping.key, ...(mapping.version === undefined ? [] : [mapping.version]), ...columns]
+  const transports = all.map((column) => Transport.make(factsOf(facts, column)))
+  const keyMatch = mapping.key.map((column, index) => `t.${column.quoted} = ${cast(transports, index)}`).join(" AND ")
+  const at = mapping.key.length
+  const match = mapping.version === undefined
+    ? keyMatch
+    : `${keyMatch} AND t.${mapping.version.quoted} = ${cast(transports, at)}`
+  if (lock === undefined) return { transports, prefix: "", from: source(transports), match }
+  const keys = list(mapping.key.map((column) => `t.${column.quoted}`))
+  return {
+    transports,
+    prefix: `WITH s AS MATERIALIZED (SELECT s.* FROM ${mapping.table} AS t JOIN ${source(transports)} ON ${keyMatch} ` +
+      `ORDER BY ${keys} FOR ${lock} OF t) `,
+    from: "s",
+    match
+  }
+}
+
+export interface UpdateShape {
+  readonly columns: ReadonlyArray<Column>
+  readonly defaults: ReadonlyArray<Column>
+  readonly countsVersion: boolean
+  readonly several: boolean
+}
+
+const noChange = ({ key: [first] }: EntityMapping): string => `${first!.quoted} = t.${first!.quoted}`
+
+/** An update. Its parameters are the keys, the version, the new values, and the old ones where they are checked. */
+export const update = (mapping: EntityMapping, shape: UpdateShape, facts: TableFacts): Text => {
+  const { columns, defaults } = shape
+  const checked = mapping.dirtyLock && mapping.version === undefined && shape.countsVersion ? columns : []
+  const lock = shape.several ? "NO KEY UPDATE" : undefined
+  const { from, match, prefix, transports } = locked(mapping, [...columns, ...checked], facts, lock)
+  const at = mapping.key.length + (mapping.version === undefined ? 0 : 1)
+  const sets = [
+    ...columns.map((column, index) => `${column.quoted} = ${cast(transports, at + index)}`),
+    ...defaults.map((column) => `${column.quoted} = DEFAULT`),
+    ...(mapping.version !== undefined && shape.countsVersion
+      ? [`${mapping.version.quoted} = t.${mapping.version.quoted} + 1`]
+      : [])
+  ]
+  const old = checked.map((column, index) =>
+    ` AND t.${column.quoted} IS NOT DISTINCT FROM ${cast(transports, at + columns.length + index)}`
+  )
+  const returning = updateReturning(mapping, columns, defaults, facts)
+  return {
+    sql: `${prefix}UPDATE ${mapping.table} AS t SET ${
+      list(sets.length > 0 ? sets : [noChange(mapping)])
+    } FROM ${from} WHERE ${match}${old.join("")} RETURNING ${
+      list(["s.ord::int4", ...returning.map((column) => `t.${column.quoted}`)])
+    }`,
+    transports,
+    returning,
+    matching: "ordinal"
+  }
+}
+
+/** A delete. Its parameters are the keys and the version. */
+export const remove = (mapping: EntityMapping, several: boolean, facts: TableFacts): Text => {
+  const { from, match, prefix, transports } = locked(mapping, [], facts, several ? "UPDATE" : undefined)
+  return {
+    sql: `${prefix}DELETE FROM ${mapping.table} AS t USING ${from} WHERE ${match} RETURNING s.ord::int4`,
+    transports,
+    returning: [],
+    matching: "ordinal"
+  }
+}

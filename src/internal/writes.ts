@@ -1,0 +1,301 @@
+/** What a program asks a session to write: taken into the state at once, written by the next flush. */
+import { Effect, HashMap, Option, type Schema, SchemaIssue } from "effect"
+import * as Entity from "../Entity.ts"
+import type * as IdentityKey from "../IdentityKey.ts"
+import { mappingOf } from "../Registry.ts"
+import type * as Relation from "../Relation.ts"
+import {
+  DetachedInstanceError,
+  FlushError,
+  MappingError,
+  type NotPersistentError,
+  type ObjectDeletedError
+} from "../SessionError.ts"
+import * as SessionState from "../SessionState.ts"
+import { changeUnit, type Core, unitOf } from "./core.ts"
+import * as Hydrate from "./hydrate.ts"
+import * as Input from "./input.ts"
+import type { EntityMapping, ForeignKey } from "./mapping.ts"
+import * as Reads from "./reads.ts"
+
+export type AddError = Schema.SchemaError | DetachedInstanceError
+
+/** A ref in an input must lead to a row of this session, and name a field of it. */
+const checkRefs = (
+  core: Core,
+  mapping: EntityMapping,
+  values: SessionState.Row
+): Effect.Effect<void, AddError> => {
+  const refs = Object.entries(values).filter((entry): entry is [string, Entity.ColumnRef<unknown>] =>
+    Entity.isColumnRef(entry[1])
+  )
+  return Effect.forEach(refs, ([field, column]) =>
+    Effect.flatMap(Reads.resolve(core, column.ref), () => {
+      const target = mappingOf(core.registry, column.ref.entity)
+      const known = column.field === undefined ? target.key.length === 1 : target.byField.has(column.field)
+      if (known) return Effect.void
+      const message = column.field === undefined
+        ? `the key of ${target.name} has several fields: name one with ref.column`
+        : `${target.name} has no field ${column.field}`
+      return Effect.fail(Input.fieldError(mapping, field, new SchemaIssue.InvalidValue({ message })))
+    }), { discard: true })
+}
+
+/** Takes in a row to be inserted. */
+export const add = (
+  core: Core,
+  entity: Entity.Any,
+  input: unknown
+): Effect.Effect<Entity.EntityRef<unknown, unknown>, AddError> =>
+  Effect.suspend(() => {
+    const mapping = mappingOf(core.registry, entity)
+    return Effect.flatMap(Input.insert(mapping, input), (values) =>
+      Effect.map(checkRefs(core, mapping, values), () => {
+        const ref = Entity.makeRef<unknown, unknown>(entity, unitOf(core).nextRef, core)
+        changeUnit(core, (unit) => SessionState.add(unit, { ref, mapping, values }))
+        return ref
+      }))
+  })
+
+/** Takes in all rows, or none if one of them is not right. */
+export const addAll = (
+  core: Core,
+  entity: Entity.Any,
+  inputs: ReadonlyArray<unknown>
+): Effect.Effect<ReadonlyArray<Entity.EntityRef<unknown, unknown>>, AddError> =>
+  Effect.suspend(() => {
+    const before = unitOf(core)
+    return Effect.forEach(inputs, (input) => add(core, entity, input)).pipe(
+      Effect.onError(() => Effect.sync(() => changeUnit(core, (unit) => ({ ...before, nextRef: unit.nextRef }))))
+    )
+  })
+
+/** The entry of a row, where a snapshot that the session has never seen becomes its own baseline. */
+const entryOf = (
+  core: Core,
+  resolved: Extract<Reads.Resolved, { readonly _tag: "Key" }>
+): SessionState.Entry | undefined => {
+  const unit = unitOf(core)
+  const entry = Option.getOrUndefined(HashMap.get(unit.entries, resolved.key))
+  if (entry !== undefined || resolved.snapshot === undefined) return entry
+  const attached = SessionState.entryOf(unit, resolved.mapping, resolved.key, resolved.snapshot)
+  changeUnit(core, (unit) => SessionState.load(unit, [attached]))
+  return attached
+}
+
+type Patch = SessionState.Row | ((current: never) => SessionState.Row)
+
+const patchOf = (patch: Patch, current: SessionState.Row): SessionState.Row =>
+  typeof patch === "function" ? patch(current as never) : patch
+
+const updatePending = (
+  core: Core,
+  pending: SessionState.Pending,
+  patch: Patch
+): Effect.Effect<void, Schema.SchemaError> =>
+  Effect.map(
+    Input.update(pending.mapping, patchOf(patch, pending.values)),
+    ({ values }) =>
+      changeUnit(core, (unit) =>
+        SessionState.updatePending(unit, { ...pending, values: { ...pending.values, ...values } }))
+  )
+
+/** Takes a patch into the latest version of a row, and gives the new version. */
+export const update = (
+  core: Core,
+  target: unknown,
+  patch: Patch
+): Effect.Effect<SessionState.Row | undefined, Reads.CurrentError> =>
+  Effect.flatMap(
+    Reads.resolve(core, target),
+    (resolved): Effect.Effect<SessionState.Row | undefined, Reads.CurrentError> => {
+      if (resolved._tag === "Pending") return Effect.as(updatePending(core, resolved.pending, patch), undefined)
+      const { key } = resolved
+      if (SessionState.isDeleted(unitOf(core), key)) return Effect.fail(Reads.deletedError(key))
+      const entry = entryOf(core, resolved)
+      if (entry === undefined || SessionState.isExpired(unitOf(core), entry)) {
+        return Effect.flatMap(Reads.current(core, target), () => updateEntry(core, key, patch))
+      }
+      return updateEntry(core, key, patch)
+    }
+  )
+
+const updateEntry = (
+  core: Core,
+  key: IdentityKey.IdentityKey,
+  patch: Patch
+): Effect.Effect<SessionState.Row, Schema.SchemaError> =>
+  Effect.suspend(() => {
+    const entry = HashMap.getUnsafe(unitOf(core).entries, key)
+    const { mapping } = entry
+    return Effect.map(Input.update(mapping, patchOf(patch, entry.value)), ({ defaults, values }) => {
+      const unit = unitOf(core)
+      const fields = Object.keys(values)
+      const value = Hydrate.instance(mapping, { ...entry.value, ...values })
+      const next = SessionState.update(unit, entry, value, fields)
+      const changes = HashMap.getUnsafe(next.entries, key).changed.length > 0
+      if (!changes || Object.keys(defaults).length === 0) {
+        changeUnit(core, () => next)
+        return value
+      }
+      const stamped = Hydrate.instance(mapping, { ...entry.value, ...values, ...defaults })
+      changeUnit(core, () => SessionState.update(unit, entry, stamped, [...fields, ...Object.keys(defaults)]))
+      return stamped
+    })
+  })
+
+/** Marks a row to be deleted. */
+export const remove = (
+  core: Core,
+  target: unknown
+): Effect.Effect<void, DetachedInstanceError | ObjectDeletedError | NotPersistentError> =>
+  Effect.flatMap(
+    Reads.resolve(core, target),
+    (resolved): Effect.Effect<void, DetachedInstanceError | ObjectDeletedError | NotPersistentError> => {
+      if (resolved._tag === "Pending") return Effect.fail(Reads.notPersistent(resolved.pending, "Session.delete"))
+      const { key } = resolved
+      const unit = unitOf(core)
+      if (Option.isNone(SessionState.find(unit, key)) && SessionState.isDeleted(unit, key)) {
+        return SessionState.isMarked(unit, key) ? Effect.void : Effect.fail(Reads.deletedError(key))
+      }
+      const entry = entryOf(core, resolved)
+      if (entry === undefined) {
+        return Effect.fail(new DetachedInstanceError({ entity: key.entity, reason: "expunged" }))
+      }
+      return Effect.sync(() => changeUnit(core, (unit) => SessionState.markDeleted(unit, entry)))
+    }
+  )
+
+/** Forgets a target, with what it was to write. */
+export const expunge = (core: Core, target: unknown): Effect.Effect<void, DetachedInstanceError> =>
+  Effect.flatMap(Reads.resolve(core, target), (resolved): Effect.Effect<void, DetachedInstanceError> => {
+    if (resolved._tag === "Pending") {
+      return Effect.sync(() => changeUnit(core, (unit) => SessionState.expungePending(unit, resolved.pending.ref.id)))
+    }
+    const { key } = resolved
+    if (!HashMap.has(unitOf(core).entries, key)) {
+      return Effect.fail(new DetachedInstanceError({ entity: key.entity, reason: "expunged" }))
+    }
+    return Effect.sync(() =>
+      changeUnit(
+        core,
+        (unit) => Entity.isRef(target) ? SessionState.expungeRef(unit, target.id, key) : SessionState.expunge(unit, key)
+      )
+    )
+  })
+
+/** Makes the next use of a target read it again. */
+export const expire = (core: Core, target: unknown): Effect.Effect<void, DetachedInstanceError | NotPersistentError> =>
+  Effect.flatMap(Reads.resolve(core, target), (resolved): Effect.Effect<void, NotPersistentError> => {
+    if (resolved._tag === "Pending") return Effect.fail(Reads.notPersistent(resolved.pending, "Session.expire"))
+    const entry = Option.getOrUndefined(SessionState.find(unitOf(core), resolved.key))
+    return entry === undefined
+      ? Effect.void
+      : Effect.sync(() => changeUnit(core, (unit) => SessionState.expire(unit, entry)))
+  })
+
+const foreignKeyOf = (mapping: EntityMapping, relation: Relation.Any): ForeignKey => {
+  const found = mapping.foreignKeys.find((foreignKey) => foreignKey.relation === relation)
+  if (found !== undefined) return found
+  throw new MappingError({ entity: mapping.name, detail: "has no such relation. Name one that stands on its class" })
+}
+
+export type LinkError = Reads.CurrentError
+
+const mappingOfResolved = (resolved: Reads.Resolved): EntityMapping =>
+  resolved._tag === "Pending" ? resolved.pending.mapping : resolved.mapping
+
+/** The values of a foreign key that leads to a target: refs to its columns while it is pending. */
+const keyValues = (foreignKey: ForeignKey, other: Reads.Resolved): SessionState.Row => {
+  const target = mappingOfResolved(other)
+  return Object.fromEntries(foreignKey.columns.map((column, index) => [
+    column.field,
+    other._tag === "Key" ? other.key.values[index] : other.pending.ref.column(target.key[index]!.field as never)
+  ]))
+}
+
+const setForeignKey = (
+  core: Core,
+  target: unknown,
+  owner: Reads.Resolved,
+  values: SessionState.Row
+): Effect.Effect<void, LinkError> => {
+  if (owner._tag === "Pending") {
+    const { pending } = owner
+    return Effect.sync(() =>
+      changeUnit(
+        core,
+        (unit) => SessionState.updatePending(unit, { ...pending, values: { ...pending.values, ...values } })
+      )
+    )
+  }
+  return Effect.flatMap(Reads.current(core, target), () =>
+    Effect.sync(() => {
+      const unit = unitOf(core)
+      const entry = HashMap.getUnsafe(unit.entries, owner.key)
+      const refs = Object.entries(values).filter((value): value is [string, Entity.ColumnRef<unknown>] =>
+        Entity.isColumnRef(value[1])
+      )
+      const value = Hydrate.instance(owner.mapping, { ...entry.value, ...values })
+      changeUnit(core, () =>
+        refs.length > 0
+          ? SessionState.link(unit, entry, refs)
+          : SessionState.update(unit, entry, value, Object.keys(values)))
+    }))
+}
+
+/** Lets the foreign key of a target lead to another one. */
+export const link = (
+  core: Core,
+  target: unknown,
+  relation: Relation.Any,
+  other: unknown
+): Effect.Effect<void, LinkError> =>
+  Effect.gen(function*() {
+    const owner = yield* Reads.resolve(core, target)
+    const to = yield* Reads.resolve(core, other)
+    const foreignKey = foreignKeyOf(mappingOfResolved(owner), relation)
+    if (to._tag === "Key" && SessionState.isDeleted(unitOf(core), to.key)) {
+      return yield* Effect.fail(Reads.deletedError(to.key))
+    }
+    yield* setForeignKey(core, target, owner, keyValues(foreignKey, to))
+  })
+
+/** Lets the foreign key of a target lead nowhere, if it leads to the other one now. */
+export const unlink = (
+  core: Core,
+  target: unknown,
+  relation: Relation.Any,
+  other: unknown
+): Effect.Effect<void, LinkError> =>
+  Effect.gen(function*() {
+    const owner = yield* Reads.resolve(core, target)
+    const to = yield* Reads.resolve(core, other)
+    const mapping = mappingOfResolved(owner)
+    const foreignKey = foreignKeyOf(mapping, relation)
+    const now = owner._tag === "Pending" ? owner.pending.values : yield* Reads.current(core, target)
+    if (!leadsTo(core, foreignKey, now, to)) return
+    const fixed = foreignKey.columns.find((column) => Option.isNone(column.nullValue))
+    if (fixed !== undefined) {
+      return yield* Effect.fail(
+        new FlushError({
+          entity: mapping.name,
+          reason: "notNullable",
+          detail: `${fixed.field} is not nullable, so ${foreignKey.name} cannot be unlinked. Link another, or delete.`
+        })
+      )
+    }
+    const nulls = foreignKey.columns.map((column) => [column.field, Option.getOrNull(column.nullValue)])
+    yield* setForeignKey(core, target, owner, Object.fromEntries(nulls))
+  })
+
+const leadsTo = (core: Core, foreignKey: ForeignKey, row: SessionState.Row, to: Reads.Resolved): boolean =>
+  foreignKey.columns.every((column, index) => {
+    const value = row[column.field]
+    if (to._tag === "Pending") return Entity.isColumnRef(value) && value.ref.id === to.pending.ref.id
+    if (!Entity.isColumnRef(value)) return SessionState.sameValue(value, to.key.values[index])
+    return Option.exists(
+      SessionState.keyOfRef(unitOf(core), value.ref.id),
+      (key) => key.values[index] === to.key.values[index]
+    )
+  })

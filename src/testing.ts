@@ -1,0 +1,140 @@
+/**
+ * Fixtures for tests: a database with its tables, and a session whose work is always rolled back.
+ *
+ * @since 0.1.0
+ */
+import { PgClient } from "@effect/sql-pg"
+import { Config, Context, Effect, Layer, Option, type Redacted, type Scope } from "effect"
+import { Reactivity } from "effect/reactivity"
+import { Migrator, SqlClient, type SqlError } from "effect/sql"
+import * as Blocks from "./internal/blocks.ts"
+import * as Catalog from "./internal/catalog.ts"
+import { coreOf, stateOf } from "./internal/core.ts"
+import * as Makers from "./internal/makers.ts"
+import * as Parked from "./internal/parked.ts"
+import * as PgLite from "./PgLite.ts"
+import { Session } from "./Session.ts"
+import { type Options as SessionMakerOptions, SessionMaker } from "./SessionMaker.ts"
+
+/**
+ * How a test database is made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TestDatabaseOptions {
+  /** What makes the tables: a loader of migrations, or SQL text of any number of statements. */
+  readonly migrations?: Migrator.Loader | string | undefined
+}
+
+/** A quote that the text does not hold. */
+const dollarQuote = (text: string): string => {
+  let quote = "$migrations$"
+  for (let count = 0; text.includes(quote); count++) quote = `$migrations${count}$`
+  return quote
+}
+
+/** The protocol of the driver takes one statement at a time; PL/pgSQL takes a text of several. */
+const runText = (sql: SqlClient.SqlClient, text: string): Effect.Effect<unknown, SqlError.SqlError> => {
+  const inner = dollarQuote(text)
+  const body = `BEGIN EXECUTE ${inner}${text}${inner}; END`
+  const outer = dollarQuote(body)
+  return sql.unsafe(`DO ${outer}${body}${outer}`)
+}
+
+const migrate = Effect.fnUntraced(function*(migrations: TestDatabaseOptions["migrations"]) {
+  const sql = yield* SqlClient.SqlClient
+  if (migrations === undefined) return
+  if (typeof migrations === "string") return yield* Effect.asVoid(runText(sql, migrations))
+  return yield* Effect.asVoid(Migrator.make({})({ loader: migrations }))
+})
+
+/** A client whose tables are in a schema of its own, which is dropped with the scope. */
+const inSchema = Effect.fnUntraced(function*(
+  url: Redacted.Redacted
+): Effect.fn.Return<PgClient.PgClient, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> {
+  const admin = yield* PgClient.make({ url, maxConnections: 1 })
+  // Not the random numbers of Effect: a test may have seeded them.
+  const name = `test_${yield* Effect.sync(() => crypto.randomUUID())}`
+  yield* Effect.acquireRelease(
+    admin`CREATE SCHEMA ${admin(name)}`,
+    () => Effect.orDie(admin`DROP SCHEMA ${admin(name)} CASCADE`)
+  )
+  return yield* PgClient.make({ url, startupParameters: { search_path: name } })
+})
+
+const client: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError> = Layer.unwrap(
+  Effect.map(
+    Effect.orDie(Config.option(Config.Redacted("DATABASE_URL"))),
+    Option.match({ onNone: () => PgLite.layer(), onSome: (url) => PgClient.layerFrom(inSchema(url)) })
+  )
+)
+
+/**
+ * A database for tests.
+ *
+ * @category fixtures
+ * @since 0.1.0
+ */
+export const TestDatabase = {
+  /**
+   * The client of an empty database with the given tables: embedded, or a schema of its own on the server that
+   * `DATABASE_URL` names.
+   *
+   * @since 0.1.0
+   */
+  layer: (
+    options: TestDatabaseOptions = {}
+  ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError | Migrator.MigrationError> =>
+    Layer.effectDiscard(migrate(options.migrations)).pipe(Layer.provideMerge(client))
+}
+
+const outerTransaction = (sql: SqlClient.SqlClient): Effect.Effect<Parked.Parked, SqlError.SqlError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Parked.open(sql, { restore: (effect) => effect, enter: (context) => context, onOpen: () => undefined }),
+    (parked) => Effect.asVoid(parked.rollback)
+  )
+
+/** Where a session of the fixture begins: inside what the fixture's own session has open, else in the outer transaction. */
+const innermost = (session: Session["Service"] | undefined, outer: Parked.Parked): Context.Context<never> => {
+  const frames = session === undefined ? [] : stateOf(coreOf(session)).frames
+  const top = frames.findLast((frame) => frame.parked !== undefined)
+  return top === undefined ? outer.services : Blocks.servicesOf(top)
+}
+
+/**
+ * A session for tests, whose work never stays.
+ *
+ * @category fixtures
+ * @since 0.1.0
+ */
+export const TestSession = {
+  /**
+   * A `Session`, a `SessionMaker` and a `SqlClient` that are all inside one outer transaction, which is rolled back with
+   * the scope. A commit of the code under test only releases a savepoint. Use one layer for each test.
+   *
+   * @since 0.1.0
+   */
+  layer: (
+    options: SessionMakerOptions
+  ): Layer.Layer<Session | SessionMaker | SqlClient.SqlClient, SqlError.SqlError, SqlClient.SqlClient> =>
+    Layer.fresh(Layer.effectContext(Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const outer = yield* outerTransaction(sql)
+      let own: Session["Service"] | undefined
+      const maker = Makers.make({
+        sql,
+        reactivity: Context.make(Reactivity.Reactivity, yield* Reactivity.Reactivity) as Context.Context<never>,
+        catalog: Catalog.make(options.registry),
+        open: new Set(),
+        ambient: () => innermost(own, outer)
+      }, options)
+      const session = yield* maker.make
+      own = session
+      return outer.services.pipe(
+        Context.add(SqlClient.SqlClient, sql),
+        Context.add(SessionMaker, maker),
+        Context.add(Session, session)
+      )
+    }))).pipe(Layer.provide(Reactivity.layer))
+}
