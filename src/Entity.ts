@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import { Predicate, Schema } from "effect"
-import type { VariantSchema } from "effect/schema";
+import type { VariantSchema } from "effect/schema"
 import { Model } from "effect/schema"
 
 const ColumnRefTypeId = "~effect-sql-session/ColumnRef"

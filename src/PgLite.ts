@@ -5,7 +5,7 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import type { PGliteOptions } from "@electric-sql/pglite"
-import type { Layer } from "effect";
+import type { Layer } from "effect"
 import { Effect } from "effect"
 import { type SqlClient, SqlError } from "effect/sql"
 import { duplex } from "./internal/duplex.ts"

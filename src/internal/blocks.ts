@@ -54,6 +54,20 @@ const indexOf = (state: CoreState, frame: Frame): number => state.frames.findInd
 const replaceFrame = (core: Core, frame: Frame): void =>
   change(core, (state) => ({ ...state, frames: state.frames.map((other) => other.id === frame.id ? frame : other) }))
 
+/** A rollback flushes nothing and commits nothing: what those fail with cannot come from it. */
+const rollbackOnly = (effect: Effect.Effect<void, CommitError>): Effect.Effect<void, RollbackError> =>
+  Effect.catch(effect, (error) => {
+    switch (error._tag) {
+      case "SessionClosedError":
+      case "TransactionClosedError":
+      case "PendingRollbackError":
+      case "TransactionAlreadyBegunError":
+        return Effect.fail(error)
+      default:
+        return Effect.die(error)
+    }
+  })
+
 const handleOf = (
   core: Core,
   id: object,
@@ -72,7 +86,7 @@ const handleOf = (
       stateOf(core).frames.some((frame) => frame.id === id) && failureOf(stateOf(core)) === undefined
     ),
     commit: end("commit"),
-    rollback: end("rollback") as Effect.Effect<void, RollbackError>,
+    rollback: rollbackOnly(end("rollback")),
     nested,
     parent: Option.fromUndefinedOr(parent)
   }
@@ -267,7 +281,7 @@ const currentOf = (core: Core, frame: Frame): Frame => stateOf(core).frames.find
 const endByHand = (core: Core, operation: string, frame: Frame, how: How): Effect.Effect<void, CommitError> =>
   Effect.gen(function*() {
     yield* exclusive(core, operation, how === "commit" ? "work" : "end", () => flushBefore(core, how))
-    if (!isOpen(core, frame)) return yield* Effect.fail(new TransactionClosedError({ operation }))
+    if (!isOpen(core, frame)) return yield* new TransactionClosedError({ operation })
     yield* Effect.ensuring(
       endThrough(core, operation, frame, how),
       Effect.sync(() => {
@@ -278,8 +292,7 @@ const endByHand = (core: Core, operation: string, frame: Frame, how: How): Effec
     )
   })
 
-/** Ends the root transaction by hand; without one, what is pending is written, or dropped. */
-export const endRoot = (core: Core, how: How): Effect.Effect<void, CommitError> =>
+const endRoot = (core: Core, how: How): Effect.Effect<void, CommitError> =>
   Effect.gen(function*() {
     const operation = `Session.${how}`
     yield* exclusive(core, operation, how === "commit" ? "work" : "end", () => flushBefore(core, how))
@@ -292,6 +305,12 @@ export const endRoot = (core: Core, how: How): Effect.Effect<void, CommitError> 
           how === "commit" ? SessionState.committed(unit, core.expireOnCommit) : SessionState.rolledBack(unit))
       ))
   })
+
+/** Commits the root transaction by hand; without one, what is pending is written first. */
+export const commit = (core: Core): Effect.Effect<void, CommitError> => endRoot(core, "commit")
+
+/** Rolls the root transaction back by hand; without one, what is pending is dropped. */
+export const rollback = (core: Core): Effect.Effect<void, RollbackError> => rollbackOnly(endRoot(core, "rollback"))
 
 const forgetBlock = (core: Core, frame: Frame): void =>
   change(core, (state) => state.endedIn === frame.id ? { ...state, endedIn: undefined } : state)

@@ -116,7 +116,7 @@ export const make = (registry: Registry): Catalog => {
       const facts = known.get(mapping)
       return facts === undefined
         ? Effect.map(read(connection), () => Option.fromUndefinedOr(known.get(mapping)))
-        : Effect.succeed(Option.some(facts))
+        : Effect.succeedSome(facts)
     }
   }
 }

@@ -1,5 +1,5 @@
 /** Runs the plan of a flush, step by step, and takes what came back into the state. */
-import type { Schema } from "effect";
+import type { Schema } from "effect"
 import { Effect, HashMap, Option, Result } from "effect"
 import type { SqlError } from "effect/sql"
 import * as Entity from "../Entity.ts"
@@ -183,7 +183,7 @@ const insertRows = Effect.fnUntraced(function*(
   const offset = text.matching === "ordinal" ? 1 : 0
   for (const [index, row] of back.entries()) {
     const wrong = decodeInto(mapping, sent[index]!, text.returning, row, offset)
-    if (wrong !== undefined) return yield* Effect.fail(wrong)
+    if (wrong !== undefined) return yield* wrong
     const instance = Hydrate.instance(mapping, sent[index]!)
     const { id } = rows[index]!.ref
     progress.inserted.set(id, { id, key: keyOf(mapping, instance), row: instance, mapping })
@@ -265,7 +265,7 @@ const update = Effect.fnUntraced(function*(
   ]))
   const back = yield* values(core, text.sql, arrays)
   if (back.length !== rows.length) {
-    return yield* Effect.fail(stale(mapping, "update", before.map((row) => keyOf(mapping, row)), back))
+    return yield* stale(mapping, "update", before.map((row) => keyOf(mapping, row)), back)
   }
   for (const returned of back) {
     const index = returned[0] as number - 1
@@ -275,7 +275,7 @@ const update = Effect.fnUntraced(function*(
       after[mapping.version.field] = before[index]![mapping.version.field] as number + 1
     }
     const wrong = decodeInto(mapping, after, text.returning, returned, 1)
-    if (wrong !== undefined) return yield* Effect.fail(wrong)
+    if (wrong !== undefined) return yield* wrong
     updated(progress, rows[index]!, Hydrate.instance(mapping, after))
   }
 })
@@ -303,7 +303,7 @@ const remove = Effect.fnUntraced(function*(
   const arrays = yield* succeed(parameters(mapping, text, keyColumns(mapping, before)))
   const back = yield* values(core, text.sql, arrays)
   if (back.length !== rows.length) {
-    return yield* Effect.fail(stale(mapping, "delete", rows.map((entry) => entry.key), back))
+    return yield* stale(mapping, "delete", rows.map((entry) => entry.key), back)
   }
   progress.deleted.push(...rows)
 })

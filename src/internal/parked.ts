@@ -2,7 +2,7 @@
  * A transaction as a fiber that is parked inside `sql.withTransaction`: everything hard about a transaction stays with
  * `effect/sql`, and its services are lent to whoever is to join.
  */
-import { Context, Data, Deferred, Effect, Exit, Fiber } from "effect"
+import { Cause, Context, Data, Deferred, Effect, Exit, Fiber } from "effect"
 import { Reactivity } from "effect/reactivity"
 import type { SqlClient, SqlError } from "effect/sql"
 
@@ -31,6 +31,20 @@ export const transactionServices = (context: Context.Context<never>): Context.Co
 /** A context without the transaction that it may be in. */
 export const withoutTransaction = (context: Context.Context<never>): Context.Context<never> =>
   filtered(context, (key) => !isOfTransaction(key))
+
+/** The signal beside another failure, of the rollback itself, says nothing more. */
+const withoutSignal = (
+  exit: Exit.Exit<void, SqlError.SqlError | RollbackSignal>
+): Exit.Exit<void, SqlError.SqlError> =>
+  Exit.isSuccess(exit) ? Exit.void : Exit.failCause(Cause.fromReasons(
+    exit.cause.reasons.flatMap((reason): ReadonlyArray<Cause.Reason<SqlError.SqlError>> =>
+      reason._tag !== "Fail"
+        ? [reason]
+        : reason.error._tag === "RollbackSignal"
+        ? []
+        : [Cause.makeFailReason(reason.error)]
+    )
+  ))
 
 const isRolledBack = (exit: Exit.Exit<void, SqlError.SqlError | RollbackSignal>): boolean =>
   exit._tag === "Failure" && exit.cause.reasons.length > 0 &&
@@ -67,7 +81,7 @@ export const open = (
     })
     const holder = sql.withTransaction(body).pipe(
       Effect.tapCause((cause) => Deferred.failCause(opened, cause)),
-      Effect.updateContext((_: Context.Context<never>) => outer)
+      Effect.setContext(outer)
     )
     return Effect.flatMap(Effect.forkDetach(holder, { startImmediately: true }), (fiber) =>
       restore(Deferred.await(opened)).pipe(
@@ -84,12 +98,10 @@ const parked = (
   decision: Deferred.Deferred<void, RollbackSignal>,
   fiber: Fiber.Fiber<void, SqlError.SqlError | RollbackSignal>
 ): Parked => {
-  const ended = Effect.map(Fiber.await(fiber), (exit) => isRolledBack(exit) ? Exit.void : exit as Ended)
+  const ended = Effect.map(Fiber.await(fiber), (exit) => isRolledBack(exit) ? Exit.void : withoutSignal(exit))
   return {
     services,
     commit: Effect.uninterruptible(Effect.andThen(Deferred.succeed(decision, undefined), ended)),
     rollback: Effect.uninterruptible(Effect.andThen(Deferred.fail(decision, new RollbackSignal()), ended))
   }
 }
-
-type Ended = Exit.Exit<void, SqlError.SqlError>

@@ -160,8 +160,8 @@ const transacting = (core: Core) => ({
     Blocks.withTransaction(core, effect, options),
   withNested: (effect: Effect.Effect<never>) => Blocks.withNested(core, effect),
   withConnection: withConnection(core),
-  commit: Effect.withSpan(Blocks.endRoot(core, "commit"), "Session.commit"),
-  rollback: Effect.withSpan(Blocks.endRoot(core, "rollback"), "Session.rollback"),
+  commit: Effect.withSpan(Blocks.commit(core), "Session.commit"),
+  rollback: Effect.withSpan(Blocks.rollback(core), "Session.rollback"),
   transaction: Effect.sync(() => Option.fromUndefinedOr(stateOf(core).frames[0]?.handle)),
   nestedTransaction: Effect.sync(() =>
     Option.fromUndefinedOr(stateOf(core).frames.slice(1).findLast((frame) => frame.handle !== undefined)?.handle)

@@ -3,6 +3,9 @@ import { Context } from "effect"
 import type { Session } from "../Session.ts"
 import type { SessionMaker } from "../SessionMaker.ts"
 
+// The class itself is in the module below; a service is its key.
+// @effect-diagnostics-next-line serviceNotAsClass:off
 export const sessionTag = Context.Service<Session, Session["Service"]>("effect-sql-session/Session")
 
+// @effect-diagnostics-next-line serviceNotAsClass:off
 export const sessionMakerTag = Context.Service<SessionMaker, SessionMaker["Service"]>("effect-sql-session/SessionMaker")

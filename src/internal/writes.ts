@@ -256,7 +256,7 @@ export const link = (
     const to = yield* Reads.resolve(core, other)
     const foreignKey = foreignKeyOf(mappingOfResolved(owner), relation)
     if (to._tag === "Key" && SessionState.isDeleted(unitOf(core), to.key)) {
-      return yield* Effect.fail(Reads.deletedError(to.key))
+      return yield* Reads.deletedError(to.key)
     }
     yield* setForeignKey(core, target, owner, keyValues(foreignKey, to))
   })
@@ -277,13 +277,11 @@ export const unlink = (
     if (!leadsTo(core, foreignKey, now, to)) return
     const fixed = foreignKey.columns.find((column) => Option.isNone(column.nullValue))
     if (fixed !== undefined) {
-      return yield* Effect.fail(
-        new FlushError({
-          entity: mapping.name,
-          reason: "notNullable",
-          detail: `${fixed.field} is not nullable, so ${foreignKey.name} cannot be unlinked. Link another, or delete.`
-        })
-      )
+      return yield* new FlushError({
+        entity: mapping.name,
+        reason: "notNullable",
+        detail: `${fixed.field} is not nullable, so ${foreignKey.name} cannot be unlinked. Link another, or delete.`
+      })
     }
     const nulls = foreignKey.columns.map((column) => [column.field, Option.getOrNull(column.nullValue)])
     yield* setForeignKey(core, target, owner, Object.fromEntries(nulls))
