@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Function as Fn, Pipeable, Predicate } from "effect"
-import type { Statement } from "effect/sql"
+import { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
 import * as Expression from "./Expression.ts"
 
@@ -116,51 +116,51 @@ export const select = <E extends Entity.Any>(entity: E): Select<E["Type"]> =>
     populateExisting: false
   })
 
+/** What a callback of `where` and `orderBy` gives. */
+type Fragments = Statement.Fragment | ReadonlyArray<Statement.Fragment>
+
+const conditionOf = (condition: unknown): Condition => {
+  if (Statement.isFragment(condition)) return { _tag: "Expression", of: () => condition }
+  return typeof condition === "function"
+    ? { _tag: "Expression", of: condition as (columns: never) => Fragments }
+    : { _tag: "Equal", values: condition as Readonly<Record<string, unknown>> }
+}
+
 /**
- * Keeps the rows that meet a condition, and those before it: an expression of the columns, several of them, or a record
- * of the values that fields must have, where `null` means `IS NULL`.
+ * Keeps the rows that meet a condition, and those before it: an expression of the columns, several of them, a fragment
+ * of `effect/sql`, or a record of the values that fields must have, where `null` means `IS NULL`.
  *
  * @category filtering
  * @since 0.1.0
  */
 export const where: {
-  <E>(
-    of: (columns: Expression.Columns<E>) => Statement.Fragment | ReadonlyArray<Statement.Fragment>
-  ): <A>(self: Select<E, A>) => Select<E, A>
+  <E>(of: (columns: Expression.Columns<E>) => Fragments): <A>(self: Select<E, A>) => Select<E, A>
+  (fragment: Statement.Fragment): <E, A>(self: Select<E, A>) => Select<E, A>
   <E>(values: Partial<NoInfer<E>>): <A>(self: Select<E, A>) => Select<E, A>
-  <E, A>(
-    self: Select<E, A>,
-    of: (columns: Expression.Columns<E>) => Statement.Fragment | ReadonlyArray<Statement.Fragment>
-  ): Select<E, A>
+  <E, A>(self: Select<E, A>, of: (columns: Expression.Columns<E>) => Fragments): Select<E, A>
+  <E, A>(self: Select<E, A>, fragment: Statement.Fragment): Select<E, A>
   <E, A>(self: Select<E, A>, values: Partial<NoInfer<E>>): Select<E, A>
-} = Fn.dual(2, (self: Select<unknown>, condition: unknown) =>
-  changed(self, {
-    conditions: [
-      ...self.conditions,
-      typeof condition === "function"
-        ? { _tag: "Expression", of: condition as (columns: never) => Statement.Fragment }
-        : { _tag: "Equal", values: condition as Readonly<Record<string, unknown>> }
-    ]
-  }))
+} = Fn.dual(
+  2,
+  (self: Select<unknown>, condition: unknown) =>
+    changed(self, { conditions: [...self.conditions, conditionOf(condition)] })
+)
 
 /**
- * Orders the rows by columns, after the orders given before.
+ * Orders the rows by columns, or by a fragment of `effect/sql`, after the orders given before.
  *
  * @category ordering
  * @since 0.1.0
  */
 export const orderBy: {
-  <E>(
-    of: (columns: Expression.Columns<E>) => Statement.Fragment | ReadonlyArray<Statement.Fragment>
-  ): <A>(self: Select<E, A>) => Select<E, A>
-  <E, A>(
-    self: Select<E, A>,
-    of: (columns: Expression.Columns<E>) => Statement.Fragment | ReadonlyArray<Statement.Fragment>
-  ): Select<E, A>
+  <E>(of: (columns: Expression.Columns<E>) => Fragments): <A>(self: Select<E, A>) => Select<E, A>
+  (fragment: Statement.Fragment): <E, A>(self: Select<E, A>) => Select<E, A>
+  <E, A>(self: Select<E, A>, of: (columns: Expression.Columns<E>) => Fragments): Select<E, A>
+  <E, A>(self: Select<E, A>, fragment: Statement.Fragment): Select<E, A>
 } = Fn.dual(
   2,
-  (self: Select<unknown>, of: (columns: never) => Statement.Fragment) =>
-    changed(self, { orderings: [...self.orderings, of] })
+  (self: Select<unknown>, of: Statement.Fragment | ((columns: never) => Fragments)) =>
+    changed(self, { orderings: [...self.orderings, Statement.isFragment(of) ? () => of : of] })
 )
 
 /**

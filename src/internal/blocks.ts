@@ -6,6 +6,7 @@ import {
   type CommitError,
   CommitOutcomeUnknown,
   type FlushFailure,
+  MappingError,
   PendingRollbackError,
   type RollbackError,
   TransactionAlreadyBegunError,
@@ -33,14 +34,24 @@ type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, 
 
 type How = "commit" | "rollback"
 
-const isolations = new Set(["read committed", "repeatable read", "serializable"])
+const isolations: Readonly<Record<string, string>> = {
+  "read committed": "ISOLATION LEVEL READ COMMITTED",
+  "repeatable read": "ISOLATION LEVEL REPEATABLE READ",
+  "serializable": "ISOLATION LEVEL SERIALIZABLE"
+}
 
-/** The statement that begins; none for the client's own. What is not of the known words never becomes SQL. */
+const isolationOf = (isolation: string): string => {
+  if (Object.hasOwn(isolations, isolation)) return isolations[isolation]!
+  throw new MappingError({
+    entity: "Session",
+    detail: `isolation is one of ${Object.keys(isolations).map((name) => `"${name}"`).join(", ")}, not "${isolation}"`
+  })
+}
+
+/** The statement that begins; none for the client's own. */
 const beginStatement = (options: TransactionOptions | undefined): string | undefined => {
   const parts = [
-    options?.isolation !== undefined && isolations.has(options.isolation)
-      ? `ISOLATION LEVEL ${options.isolation.toUpperCase()}`
-      : "",
+    options?.isolation === undefined ? "" : isolationOf(options.isolation),
     options?.readOnly === undefined ? "" : options.readOnly ? "READ ONLY" : "READ WRITE",
     options?.deferrable === undefined ? "" : options.deferrable ? "DEFERRABLE" : "NOT DEFERRABLE"
   ].filter((part) => part !== "")
@@ -430,6 +441,11 @@ export const release = (core: Core, closed: boolean): Effect.Effect<void> =>
       Effect.forEach(open, (frame) => frame.parked === undefined ? Effect.void : frame.parked.rollback, {
         discard: true
       }),
-      Effect.sync(() => settle(core, SessionState.forgotten))
+      Effect.sync(() => {
+        // Levels of joined programs cannot be ended from here: what waits for them goes on.
+        const left = stateOf(core).frames.slice(0, -1)
+        settle(core, SessionState.forgotten)
+        return left
+      }).pipe(Effect.flatMap((left) => Effect.forEach(left, ({ lock }) => lock.release(1), { discard: true })))
     )
   }))

@@ -195,7 +195,8 @@ const enter = <A, E, R>(
     if (wrong !== undefined) return Effect.fail(wrong)
     // While this fiber waited, its level ended: it goes on in the one below.
     if (place === "ended" || lockOf(core, place) !== lock) return moved
-    return body(place)
+    // A session that was closed meanwhile says so, and not what its lost connection said: that could be retried.
+    return Effect.mapError(body(place), (error) => stateOf(core).closed ? new SessionClosedError({ operation }) : error)
   })
 
 const lockOf = (core: Core, place: Frame | "idle"): Semaphore.Semaphore => place === "idle" ? core.lock : place.lock
@@ -271,7 +272,12 @@ export const onConnection = <A, E, R>(core: Core, effect: Effect.Effect<A, E, R>
   return Effect.provideService(effect, core.sql.transactionService, [
     connected.direct,
     connected.base + frames.length - 1
-  ]).pipe(Effect.onError((cause) => Effect.sync(() => markFailed(core, cause)))) as Effect.Effect<A, E, R>
+  ]).pipe(Effect.onError((cause) => Effect.sync(() => markLevel(core, connected, cause)))) as Effect.Effect<A, E, R>
+}
+
+/** A failure belongs to the transaction that it happened in, not to one that was begun after a reset. */
+const markLevel = (core: Core, connected: Connected, cause: Cause.Cause<unknown>): void => {
+  if (stateOf(core).connected === connected) markFailed(core, cause)
 }
 
 export type Values = ReadonlyArray<ReadonlyArray<unknown>>

@@ -1,6 +1,6 @@
 /** Runs the plan of a flush, step by step, and takes what came back into the state. */
 import type { Schema } from "effect"
-import { Effect, HashMap, Option, Result } from "effect"
+import { Cause, Effect, HashMap, Option, Result } from "effect"
 import type { SqlError } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as FlushPlan from "../FlushPlan.ts"
@@ -341,6 +341,11 @@ const execute = Effect.fnUntraced(function*(
 
 const schemaChanged = (error: StepError): boolean => error._tag === "SqlError" && error.reason._tag === "SqlSyntaxError"
 
+/** Whoever is interrupted before anything was sent may try again. */
+const markAfter = (core: Core, cause: Cause.Cause<unknown>): void => {
+  if (stateOf(core).frames.length > 0 || !Cause.hasInterruptsOnly(cause)) markFailed(core, cause)
+}
+
 /**
  * Writes everything that waits. Nothing in memory changes before the last statement has succeeded; after a failure the
  * transaction must be rolled back.
@@ -356,6 +361,6 @@ export const flush = (
       Effect.tap(() => begin),
       Effect.flatMap((plan) => execute(core, plan)),
       Effect.tapError((error) => Effect.sync(() => schemaChanged(error) && core.catalog.forget())),
-      Effect.onError((cause) => Effect.sync(() => markFailed(core, cause)))
+      Effect.onError((cause) => Effect.sync(() => markAfter(core, cause)))
     )
   })
