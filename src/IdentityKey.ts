@@ -17,30 +17,43 @@ export interface IdentityKey extends Equal.Equal {
   readonly [TypeId]: typeof TypeId
   readonly entity: string
   readonly values: ReadonlyArray<unknown>
+  /** The same text for equal keys and for no others: what the identity map is keyed by. */
+  readonly token: string
+}
+
+/** A value as text that says its type and, where it could hold anything, its length: no two lists of values agree. */
+const tokenOf = (value: unknown): string => {
+  switch (typeof value) {
+    case "number":
+      return `n${value};`
+    case "string":
+      return `s${value.length}:${value};`
+    case "bigint":
+      return `b${value};`
+    default: {
+      const text = JSON.stringify(value) ?? String(value)
+      return `o${text.length}:${text};`
+    }
+  }
 }
 
 class IdentityKeyImpl implements IdentityKey {
   readonly [TypeId]: typeof TypeId = TypeId
   readonly entity: string
   readonly values: ReadonlyArray<unknown>
-  readonly hash: number
+  readonly token: string
   constructor(entity: string, values: ReadonlyArray<unknown>) {
     this.entity = entity
     this.values = values
-    let hash = Hash.string(entity)
-    for (const value of values) hash = Hash.combine(hash, Hash.hash(value))
-    this.hash = hash
+    let token = `${entity} `
+    for (const value of values) token += tokenOf(value)
+    this.token = token
   }
   [Hash.symbol](): number {
-    return this.hash
+    return Hash.string(this.token)
   }
   [Equal.symbol](that: unknown): boolean {
-    if (this === that) return true
-    if (!(that instanceof IdentityKeyImpl) || that.hash !== this.hash || that.entity !== this.entity) return false
-    for (let index = 0; index < this.values.length; index++) {
-      if (!Equal.equals(this.values[index], that.values[index])) return false
-    }
-    return true
+    return that instanceof IdentityKeyImpl && that.token === this.token
   }
   toString(): string {
     return `${this.entity} ${format(this)}`

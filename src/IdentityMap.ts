@@ -52,7 +52,7 @@ export const fromState = (state: SessionState.SessionState, registry: Registry):
     get: (entity, id) => get(entity, id),
     has: (entity, id) => Option.isSome(get(entity, id)),
     *[Symbol.iterator]() {
-      for (const [key, entry] of state.entries) yield [key, entry.value] as const
+      for (const entry of HashMap.values(state.entries)) yield [entry.key, entry.value] as const
     }
   }
 }

@@ -61,22 +61,22 @@ export interface Entry {
 export interface SessionState {
   readonly nextRef: number
   readonly epoch: number
-  readonly entries: HashMap.HashMap<IdentityKey.IdentityKey, Entry>
+  readonly entries: HashMap.HashMap<string, Entry>
   readonly pending: HashMap.HashMap<number, Pending>
   /** The keys of refs whose rows are written and committed. */
   readonly refs: HashMap.HashMap<number, IdentityKey.IdentityKey>
   /** The keys of refs whose rows were written in this transaction: gone when it rolls back. */
   readonly newRefs: HashMap.HashMap<number, IdentityKey.IdentityKey>
   readonly expunged: HashSet.HashSet<number>
-  readonly dirty: HashSet.HashSet<IdentityKey.IdentityKey>
+  readonly dirty: HashSet.HashSet<string>
   /** Marked, to be deleted by the next flush. */
-  readonly deleted: HashSet.HashSet<IdentityKey.IdentityKey>
+  readonly deleted: HashSet.HashSet<string>
   /** Inserted in this transaction, with the number of the ref: forgotten when it rolls back. */
-  readonly inserted: HashMap.HashMap<IdentityKey.IdentityKey, number>
+  readonly inserted: HashMap.HashMap<string, number>
   /** Deleted in this transaction, and not inserted in it: back when it rolls back. */
-  readonly removed: HashMap.HashMap<IdentityKey.IdentityKey, Entry>
+  readonly removed: HashMap.HashMap<string, Entry>
   /** Deleted in transactions before, or inserted and deleted in this one. */
-  readonly tombstones: HashSet.HashSet<IdentityKey.IdentityKey>
+  readonly tombstones: HashSet.HashSet<string>
 }
 
 /**
@@ -110,26 +110,32 @@ export const pendingRows = (self: SessionState): ReadonlyArray<Pending> =>
 
 /** The entries with changes that are not written yet. */
 export const dirtyEntries = (self: SessionState): ReadonlyArray<Entry> =>
-  Array.from(self.dirty, (key) => HashMap.getUnsafe(self.entries, key))
+  Array.from(self.dirty, (token) => HashMap.getUnsafe(self.entries, token))
 
 /** The entries that the next flush deletes. */
 export const deletedEntries = (self: SessionState): ReadonlyArray<Entry> =>
-  Array.from(self.deleted, (key) => HashMap.getUnsafe(self.entries, key))
+  Array.from(self.deleted, (token) => HashMap.getUnsafe(self.entries, token))
 
 /** Tells whether this session deleted the row: marked, or written. */
 export const isDeleted = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
-  HashSet.has(self.deleted, key) ||
-  (!HashMap.has(self.entries, key) && (HashMap.has(self.removed, key) || HashSet.has(self.tombstones, key)))
+  HashSet.has(self.deleted, key.token) ||
+  (!HashMap.has(self.entries, key.token) &&
+    (HashMap.has(self.removed, key.token) || HashSet.has(self.tombstones, key.token)))
 
 /** The key of a ref whose row is written. */
 export const keyOfRef = (self: SessionState, id: number): Option.Option<IdentityKey.IdentityKey> =>
   Option.orElse(HashMap.get(self.newRefs, id), () => HashMap.get(self.refs, id))
 
+/** What the session holds of a row, expired or marked as it may be. */
+export const entryFor = (self: SessionState, key: IdentityKey.IdentityKey): Entry | undefined =>
+  Option.getOrUndefined(HashMap.get(self.entries, key.token))
+
 /** Tells whether an entry must be read again before it is used. */
 export const isExpired = (self: SessionState, entry: Entry): boolean => entry.epoch !== self.epoch
 
 /** Tells whether the next flush deletes the row. */
-export const isMarked = (self: SessionState, key: IdentityKey.IdentityKey): boolean => HashSet.has(self.deleted, key)
+export const isMarked = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
+  HashSet.has(self.deleted, key.token)
 
 /** Compares two values of fields, an `Option` by what it holds. */
 export const sameValue = (left: unknown, right: unknown): boolean =>
@@ -165,23 +171,23 @@ export const load = (self: SessionState, entries: ReadonlyArray<Entry>): Session
   return {
     ...self,
     entries: HashMap.mutate(self.entries, (map) => {
-      for (const entry of entries) HashMap.set(map, entry.key, entry)
+      for (const entry of entries) HashMap.set(map, entry.key.token, entry)
     }),
     dirty: HashSet.size(self.dirty) === 0 ? self.dirty : without(self.dirty, entries)
   }
 }
 
 const without = (
-  keys: HashSet.HashSet<IdentityKey.IdentityKey>,
+  keys: HashSet.HashSet<string>,
   entries: ReadonlyArray<Entry>
-): HashSet.HashSet<IdentityKey.IdentityKey> => entries.reduce((set, entry) => HashSet.remove(set, entry.key), keys)
+): HashSet.HashSet<string> => entries.reduce((set, entry) => HashSet.remove(set, entry.key.token), keys)
 
 const setEntry = (self: SessionState, entry: Entry): SessionState => ({
   ...self,
-  entries: HashMap.set(self.entries, entry.key, entry),
+  entries: HashMap.set(self.entries, entry.key.token, entry),
   dirty: entry.changed.length > 0 || entry.links !== undefined
-    ? HashSet.add(self.dirty, entry.key)
-    : HashSet.remove(self.dirty, entry.key)
+    ? HashSet.add(self.dirty, entry.key.token)
+    : HashSet.remove(self.dirty, entry.key.token)
 })
 
 const changedFields = (entry: Entry, value: Row, patched: Iterable<string>): ReadonlyArray<string> => {
@@ -220,17 +226,17 @@ export const link = (
 /** Marks a row to be deleted; its changes are forgotten. */
 export const markDeleted = (self: SessionState, entry: Entry): SessionState => ({
   ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined }),
-  deleted: HashSet.add(self.deleted, entry.key)
+  deleted: HashSet.add(self.deleted, entry.key.token)
 })
 
 /** Forgets a row or a pending row. Nothing is written of it. */
 export const expunge = (self: SessionState, key: IdentityKey.IdentityKey): SessionState => ({
   ...self,
-  entries: HashMap.remove(self.entries, key),
-  dirty: HashSet.remove(self.dirty, key),
-  deleted: HashSet.remove(self.deleted, key),
-  inserted: HashMap.remove(self.inserted, key),
-  removed: HashMap.remove(self.removed, key)
+  entries: HashMap.remove(self.entries, key.token),
+  dirty: HashSet.remove(self.dirty, key.token),
+  deleted: HashSet.remove(self.deleted, key.token),
+  inserted: HashMap.remove(self.inserted, key.token),
+  removed: HashMap.remove(self.removed, key.token)
 })
 
 /** Drops a pending row. */
@@ -255,7 +261,7 @@ export const expire = (self: SessionState, entry: Entry): SessionState =>
 const dropChanges = (self: SessionState): SessionState["entries"] =>
   HashSet.size(self.dirty) === 0 ? self.entries : HashMap.mutate(self.entries, (map) => {
     for (const entry of dirtyEntries(self)) {
-      HashMap.set(map, entry.key, { ...entry, value: entry.committed, changed: [], links: undefined })
+      HashMap.set(map, entry.key.token, { ...entry, value: entry.committed, changed: [], links: undefined })
     }
   })
 
@@ -295,22 +301,22 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
   const inserted = HashMap.beginMutation(self.inserted)
   let { removed, tombstones } = self
   for (const entry of written.deleted) {
-    HashMap.remove(entries, entry.key)
-    if (HashMap.has(inserted, entry.key)) tombstones = HashSet.add(tombstones, entry.key)
-    else removed = HashMap.set(removed, entry.key, entry)
+    HashMap.remove(entries, entry.key.token)
+    if (HashMap.has(inserted, entry.key.token)) tombstones = HashSet.add(tombstones, entry.key.token)
+    else removed = HashMap.set(removed, entry.key.token, entry)
   }
   for (const { entry, row } of written.updated) {
-    HashMap.set(entries, entry.key, entryOf(self, entry.mapping, entry.key, row))
+    HashMap.set(entries, entry.key.token, entryOf(self, entry.mapping, entry.key, row))
   }
   for (const { entry, id, row } of written.switched) {
-    HashMap.set(entries, entry.key, entryOf(self, entry.mapping, entry.key, row))
+    HashMap.set(entries, entry.key.token, entryOf(self, entry.mapping, entry.key, row))
     HashMap.set(newRefs, id, entry.key)
   }
   for (const { id, key, mapping, row } of written.inserted) {
-    HashMap.set(entries, key, entryOf(self, mapping, key, row))
+    HashMap.set(entries, key.token, entryOf(self, mapping, key, row))
     HashMap.set(newRefs, id, key)
-    HashMap.set(inserted, key, id)
-    if (HashSet.has(tombstones, key)) tombstones = HashSet.remove(tombstones, key)
+    HashMap.set(inserted, key.token, id)
+    if (HashSet.has(tombstones, key.token)) tombstones = HashSet.remove(tombstones, key.token)
   }
   return {
     ...self,
@@ -345,8 +351,8 @@ export const rolledBack = (self: SessionState): SessionState => ({
   ...self,
   epoch: self.epoch + 1,
   entries: HashMap.mutate(dropChanges(self), (map) => {
-    for (const key of HashMap.keys(self.inserted)) HashMap.remove(map, key)
-    for (const [key, entry] of self.removed) HashMap.set(map, key, entry)
+    for (const token of HashMap.keys(self.inserted)) HashMap.remove(map, token)
+    for (const [token, entry] of self.removed) HashMap.set(map, token, entry)
   }),
   newRefs: HashMap.empty(),
   pending: HashMap.empty(),
@@ -356,7 +362,7 @@ export const rolledBack = (self: SessionState): SessionState => ({
   removed: HashMap.empty(),
   tombstones: HashSet.size(self.tombstones) === 0
     ? self.tombstones
-    : HashSet.filter(self.tombstones, (key) => !HashMap.has(self.inserted, key))
+    : HashSet.filter(self.tombstones, (token) => !HashMap.has(self.inserted, token))
 })
 
 /** The state after the rollback to a savepoint: what it was there. Only the numbers of refs are never used twice. */
@@ -371,4 +377,4 @@ export const forgotten = (self: SessionState): SessionState => ({ ...empty, next
 
 /** The entry of a key, if the session holds it and has not deleted it. */
 export const find = (self: SessionState, key: IdentityKey.IdentityKey): Option.Option<Entry> =>
-  HashSet.has(self.deleted, key) ? Option.none() : HashMap.get(self.entries, key)
+  HashSet.has(self.deleted, key.token) ? Option.none() : HashMap.get(self.entries, key.token)

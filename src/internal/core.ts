@@ -1,5 +1,5 @@
 /** What the members of one session share: its settings, its state in one `Ref`, and its place in a transaction. */
-import { type Cause, Context, Effect, type Fiber, Ref, Semaphore } from "effect"
+import { Cause, Context, Effect, type Fiber, Ref, Semaphore } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import type { Registry } from "../Registry.ts"
 import type { Session } from "../Session.ts"
@@ -167,7 +167,7 @@ const check = (state: CoreState, place: Place, operation: string, use: Use): Usa
   if (state.closed) return new SessionClosedError({ operation })
   if (place === "ended" || state.endedIn !== undefined) return new TransactionClosedError({ operation })
   const failure = use === "work" ? failureOf(state) : undefined
-  return failure === undefined ? undefined : new PendingRollbackError({ cause: failure })
+  return failure === undefined ? undefined : new PendingRollbackError({ cause: Cause.squash(failure) })
 }
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>

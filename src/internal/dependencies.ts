@@ -1,5 +1,5 @@
 /** What must be written before what: found from refs, foreign keys and unique values. */
-import { HashMap, Option, Result } from "effect"
+import { Option, Result } from "effect"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
@@ -7,7 +7,8 @@ import * as SessionState from "../SessionState.ts"
 import type { Column, EntityMapping, ForeignKey } from "./mapping.ts"
 import type { Delete, Insert, Operation, Update } from "./operations.ts"
 
-type Keys = HashMap.HashMap<IdentityKey.IdentityKey, Operation>
+/** Operations by the token of a key. */
+type Keys = ReadonlyMap<string, Operation>
 
 /** Why one operation waits for another. */
 export type Reason =
@@ -88,12 +89,12 @@ const references = (context: Context, to: Insert | Update): FlushError | undefin
 
 /** What `to` waits for because it holds, by value, the key of a row that this flush inserts. */
 const foreignKeys = (context: Context, to: Insert | Update): void => {
-  if (HashMap.isEmpty(context.known)) return
+  if (context.known.size === 0) return
   for (const foreignKey of to.mapping.foreignKeys) {
     if (!foreignKey.columns.some((column) => to.columns.includes(column))) continue
     const row = to._tag === "Update" && to.entry !== undefined ? { ...to.entry.value, ...to.values } : to.values
     const key = keyOfForeign(foreignKey, row)
-    const from = key === undefined ? undefined : Option.getOrUndefined(HashMap.get(context.known, key))
+    const from = key === undefined ? undefined : context.known.get(key.token)
     if (from?._tag === "Insert" && from !== to) {
       context.edges.push({ from, to, reason: { _tag: "Reference", columns: foreignKey.columns, from } })
     }
@@ -102,13 +103,13 @@ const foreignKeys = (context: Context, to: Insert | Update): void => {
 
 /** The deletes that wait for `from`, because its row refers, or referred, to theirs. */
 const referenced = (context: Context, from: Update | Delete, entry: SessionState.Entry): void => {
-  if (HashMap.isEmpty(context.deletes)) return
+  if (context.deletes.size === 0) return
   for (const foreignKey of from.mapping.foreignKeys) {
     if (from._tag === "Update" && !foreignKey.columns.some((column) => from.columns.includes(column))) continue
     // One DELETE of rows of one table may hold parents and children: PostgreSQL checks the constraint at its end.
     if (from._tag === "Delete" && foreignKey.target === from.mapping.name) continue
     const key = keyOfForeign(foreignKey, entry.committed)
-    const to = key === undefined ? undefined : Option.getOrUndefined(HashMap.get(context.deletes, key))
+    const to = key === undefined ? undefined : context.deletes.get(key.token)
     if (to !== undefined) context.edges.push({ from, to, reason: { _tag: "Referenced" } })
   }
 }
@@ -118,45 +119,46 @@ const touches = (operation: Update, columns: ReadonlyArray<Column>): boolean =>
 
 /** What `to` waits for because it takes a unique value that another row frees. */
 const uniques = (context: Context, to: Insert | Update): void => {
-  if (HashMap.isEmpty(context.freed)) return
+  if (context.freed.size === 0) return
   for (const columns of to.mapping.unique) {
     if (to._tag === "Update" && !touches(to, columns)) continue
     const row = to._tag === "Update" && to.entry !== undefined ? { ...to.entry.committed, ...to.values } : to.values
     const key = uniqueKey(to.mapping, columns, row)
-    const from = key === undefined ? undefined : Option.getOrUndefined(HashMap.get(context.freed, key))
+    const from = key === undefined ? undefined : context.freed.get(key.token)
     if (from !== undefined && from !== to) context.edges.push({ from, to, reason: { _tag: "Unique", columns } })
   }
 }
 
-const freedBy = (operations: ReadonlyArray<Operation>): Keys =>
-  HashMap.mutate(HashMap.empty<IdentityKey.IdentityKey, Operation>(), (map) => {
-    for (const operation of operations) {
-      if (operation._tag === "Insert" || operation.entry === undefined) continue
-      for (const columns of operation.mapping.unique) {
-        if (operation._tag === "Update" && !touches(operation, columns)) continue
-        const key = uniqueKey(operation.mapping, columns, operation.entry.committed)
-        if (key !== undefined) HashMap.set(map, key, operation)
-      }
+const freedBy = (operations: ReadonlyArray<Operation>): Keys => {
+  const freed = new Map<string, Operation>()
+  for (const operation of operations) {
+    if (operation._tag === "Insert" || operation.entry === undefined) continue
+    for (const columns of operation.mapping.unique) {
+      if (operation._tag === "Update" && !touches(operation, columns)) continue
+      const key = uniqueKey(operation.mapping, columns, operation.entry.committed)
+      if (key !== undefined) freed.set(key.token, operation)
     }
-  })
+  }
+  return freed
+}
 
 const contextOf = (operations: ReadonlyArray<Operation>, state: SessionState.SessionState): Context => {
   const inserts = new Map<number, Insert>()
-  const known = HashMap.beginMutation(HashMap.empty<IdentityKey.IdentityKey, Operation>())
-  const deletes = HashMap.beginMutation(HashMap.empty<IdentityKey.IdentityKey, Operation>())
+  const known = new Map<string, Operation>()
+  const deletes = new Map<string, Operation>()
   for (const operation of operations) {
     if (operation._tag === "Insert") {
       inserts.set(operation.pending.ref.id, operation)
-      if (operation.known !== undefined) HashMap.set(known, operation.known, operation)
+      if (operation.known !== undefined) known.set(operation.known.token, operation)
     } else if (operation._tag === "Delete") {
-      HashMap.set(deletes, operation.entry.key, operation)
+      deletes.set(operation.entry.key.token, operation)
     }
   }
   return {
     state,
     inserts,
-    known: HashMap.endMutation(known),
-    deletes: HashMap.endMutation(deletes),
+    known,
+    deletes,
     freed: freedBy(operations),
     edges: []
   }

@@ -1,6 +1,6 @@
 /** Runs the plan of a flush, step by step, and takes what came back into the state. */
 import type { Schema } from "effect"
-import { Cause, Effect, HashMap, Option, Result } from "effect"
+import { Cause, Effect, Option, Result } from "effect"
 import type { SqlError } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as FlushPlan from "../FlushPlan.ts"
@@ -34,7 +34,7 @@ const resolve = (progress: Progress, value: Entity.ColumnRef<unknown>): unknown 
   const inserted = progress.inserted.get(id)
   const key = inserted?.key ?? Option.getOrUndefined(SessionState.keyOfRef(progress.unit, id))
   const row = inserted?.row ??
-    (key === undefined ? undefined : Option.getOrUndefined(HashMap.get(progress.unit.entries, key))?.value)
+    (key === undefined ? undefined : SessionState.entryFor(progress.unit, key)?.value)
   return value.field === undefined ? key?.values[0] : row?.[value.field]
 }
 
@@ -140,8 +140,8 @@ const matched = (
   if (text.matching === "sorted") {
     return Result.succeed(keyed.sort((a, b) => IdentityKey.order(a[0], b[0])).map(([, row]) => row))
   }
-  const byKey = HashMap.fromIterable(keyed)
-  const found = sent.flatMap((values) => Option.toArray(HashMap.get(byKey, keyOf(mapping, values))))
+  const byKey = new Map(keyed.map(([key, row]) => [key.token, row]))
+  const found = sent.map((values) => byKey.get(keyOf(mapping, values).token)).filter((row) => row !== undefined)
   return found.length === sent.length
     ? Result.succeed(found)
     : Result.fail(notWritten(mapping, found.length, sent.length))

@@ -1,5 +1,5 @@
 /** The operations on single rows that a flush is made of, before they are ordered. */
-import { HashMap, Option, Result } from "effect"
+import { Result } from "effect"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
@@ -98,18 +98,18 @@ export const collect = (
 ): Result.Result<ReadonlyArray<Operation>, FlushError> => {
   const operations: Array<Operation> = SessionState.dirtyEntries(state).map(updateOf)
   const deletes = new Map(SessionState.deletedEntries(state).map((entry) => [entry, entry]))
-  let taken: HashMap.HashMap<IdentityKey.IdentityKey, true> = HashMap.empty()
+  const taken = new Set<string>()
   for (const pending of SessionState.pendingRows(state)) {
     const known = knownKey(pending)
     if (known === undefined) {
       operations.push(insertOf(pending, known))
       continue
     }
-    if (HashMap.has(taken, known)) {
+    if (taken.has(known.token)) {
       return Result.fail(conflict(known, "two pending instances have this key. Expunge one of them."))
     }
-    taken = HashMap.set(taken, known, true)
-    const entry = Option.getOrUndefined(HashMap.get(state.entries, known))
+    taken.add(known.token)
+    const entry = SessionState.entryFor(state, known)
     if (entry === undefined) {
       operations.push(insertOf(pending, known))
     } else if (deletes.delete(entry)) {

@@ -54,7 +54,7 @@ export const attach = (
   for (const [index, row] of rows.entries()) {
     const key = keyOfRow(mapping, row)
     if (R.isFailure(key)) return R.fail(key.failure)
-    const known = populateExisting ? undefined : Option.getOrUndefined(HashMap.get(unit.entries, key.success))
+    const known = populateExisting ? undefined : SessionState.entryFor(unit, key.success)
     if (known !== undefined && !SessionState.isExpired(unit, known)) {
       found.push(known.value)
       continue
@@ -109,7 +109,7 @@ const inMemory = (
 ): SessionState.Row | "deleted" | "unknown" => {
   const unit = unitOf(core)
   if (SessionState.isDeleted(unit, key)) return "deleted"
-  const entry = Option.getOrUndefined(HashMap.get(unit.entries, key))
+  const entry = SessionState.entryFor(unit, key)
   if (entry === undefined || SessionState.isExpired(unit, entry)) return "unknown"
   return entry.links !== undefined && !flushed ? "unknown" : entry.value
 }

@@ -1,5 +1,5 @@
 /** The members of a session, over what its modules do. */
-import { Effect, HashMap, Option } from "effect"
+import { Effect, Option } from "effect"
 import type { Statement } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
@@ -63,7 +63,7 @@ const isModified = (core: Core) => (target: unknown) =>
   exclusive(core, "Session.isModified", "work", () =>
     Effect.map(Reads.resolve(core, target), (resolved) => {
       if (resolved._tag === "Pending") return true
-      const entry = Option.getOrUndefined(HashMap.get(unitOf(core).entries, resolved.key))
+      const entry = SessionState.entryFor(unitOf(core), resolved.key)
       return entry !== undefined && (entry.changed.length > 0 || entry.links !== undefined)
     }))
 

@@ -1,5 +1,5 @@
 /** What a program asks a session to write: taken into the state at once, written by the next flush. */
-import { Effect, HashMap, Option, type Schema, SchemaIssue } from "effect"
+import { Effect, Option, type Schema, SchemaIssue } from "effect"
 import * as Entity from "../Entity.ts"
 import type * as IdentityKey from "../IdentityKey.ts"
 import { mappingOf } from "../Registry.ts"
@@ -76,7 +76,7 @@ const entryOf = (
   resolved: Extract<Reads.Resolved, { readonly _tag: "Key" }>
 ): SessionState.Entry | undefined => {
   const unit = unitOf(core)
-  const entry = Option.getOrUndefined(HashMap.get(unit.entries, resolved.key))
+  const entry = SessionState.entryFor(unit, resolved.key)
   if (entry !== undefined || resolved.snapshot === undefined) return entry
   const attached = SessionState.entryOf(unit, resolved.mapping, resolved.key, resolved.snapshot)
   changeUnit(core, (unit) => SessionState.load(unit, [attached]))
@@ -126,14 +126,14 @@ const updateEntry = (
   patch: Patch
 ): Effect.Effect<SessionState.Row, Schema.SchemaError> =>
   Effect.suspend(() => {
-    const entry = HashMap.getUnsafe(unitOf(core).entries, key)
+    const entry = SessionState.entryFor(unitOf(core), key)!
     const { mapping } = entry
     return Effect.map(Input.update(mapping, patchOf(patch, entry.value)), ({ defaults, values }) => {
       const unit = unitOf(core)
       const fields = Object.keys(values)
       const value = Hydrate.instance(mapping, { ...entry.value, ...values })
       const next = SessionState.update(unit, entry, value, fields)
-      const changes = HashMap.getUnsafe(next.entries, key).changed.length > 0
+      const changes = SessionState.entryFor(next, key)!.changed.length > 0
       if (!changes || Object.keys(defaults).length === 0) {
         changeUnit(core, () => next)
         return value
@@ -173,7 +173,7 @@ export const expunge = (core: Core, target: unknown): Effect.Effect<void, Detach
       return Effect.sync(() => changeUnit(core, (unit) => SessionState.expungePending(unit, resolved.pending.ref.id)))
     }
     const { key } = resolved
-    if (!HashMap.has(unitOf(core).entries, key)) {
+    if (SessionState.entryFor(unitOf(core), key) === undefined) {
       return Effect.fail(new DetachedInstanceError({ entity: key.entity, reason: "expunged" }))
     }
     return Effect.sync(() =>
@@ -232,7 +232,7 @@ const setForeignKey = (
   return Effect.flatMap(Reads.current(core, target), () =>
     Effect.sync(() => {
       const unit = unitOf(core)
-      const entry = HashMap.getUnsafe(unit.entries, owner.key)
+      const entry = SessionState.entryFor(unit, owner.key)!
       const refs = Object.entries(values).filter((value): value is [string, Entity.ColumnRef<unknown>] =>
         Entity.isColumnRef(value[1])
       )
