@@ -8,6 +8,7 @@ import type { PGliteOptions } from "@electric-sql/pglite"
 import type { Layer } from "effect"
 import { Effect } from "effect"
 import { type SqlClient, SqlError } from "effect/sql"
+import { mkdir } from "node:fs/promises"
 import { duplex } from "./internal/duplex.ts"
 
 /**
@@ -32,8 +33,16 @@ const load = Effect.tryPromise({
   catch: failed("PgLite.layer needs the package @electric-sql/pglite: npm install @electric-sql/pglite")
 })
 
+/** PGlite makes the last folder of a path only. What is not a path (`memory://`) it knows itself. */
+const makeFolder = (path: string): Effect.Effect<void, SqlError.SqlError> =>
+  path.includes("://") ? Effect.void : Effect.tryPromise({
+    try: () => mkdir(path, { recursive: true }).then(() => undefined),
+    catch: failed(`PgLite could not make the folder ${path}`)
+  })
+
 const open = Effect.fnUntraced(function*(options: Options) {
   const { PGlite } = yield* load
+  if (options.dataDir !== undefined) yield* makeFolder(options.dataDir)
   const settings = {
     ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
     ...(options.extensions === undefined ? {} : { extensions: options.extensions as PGliteOptions["extensions"] & {} })

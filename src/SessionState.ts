@@ -7,7 +7,7 @@
  * @since 0.1.0
  */
 import { Equal, HashMap, HashSet, Option } from "effect"
-import type * as Entity from "./Entity.ts"
+import * as Entity from "./Entity.ts"
 import type * as IdentityKey from "./IdentityKey.ts"
 import type * as Mapping from "./internal/mapping.ts"
 
@@ -104,6 +104,18 @@ export const empty: SessionState = {
 export const isClean = (self: SessionState): boolean =>
   HashMap.isEmpty(self.pending) && HashSet.size(self.dirty) === 0 && HashSet.size(self.deleted) === 0
 
+/** A pending row whose refs to written rows are the values that they stand for. */
+export const withWritten = (self: SessionState, pending: Pending): Pending => {
+  let written: Record<string, unknown> | undefined
+  for (const field in pending.values) {
+    const value = pending.values[field]
+    if (!Entity.isColumnRef(value) || HashMap.has(self.pending, value.ref.id)) continue
+    const found = valueOfRef(self, value)
+    if (Option.isSome(found)) (written ??= { ...pending.values })[field] = found.value
+  }
+  return written === undefined ? pending : { ...pending, values: written }
+}
+
 /** The rows to be inserted, in the order of addition. */
 export const pendingRows = (self: SessionState): ReadonlyArray<Pending> =>
   HashMap.toValues(self.pending).sort((a, b) => a.ref.id - b.ref.id)
@@ -129,6 +141,13 @@ export const keyOfRef = (self: SessionState, id: number): Option.Option<Identity
 /** What the session holds of a row, expired or marked as it may be. */
 export const entryFor = (self: SessionState, key: IdentityKey.IdentityKey): Entry | undefined =>
   Option.getOrUndefined(HashMap.get(self.entries, key.token))
+
+/** What a column ref stands for, once its row is written. */
+export const valueOfRef = (self: SessionState, column: Entity.ColumnRef<unknown>): Option.Option<unknown> =>
+  Option.flatMap(keyOfRef(self, column.ref.id), (key) => {
+    const row = entryFor(self, key)?.value
+    return Option.fromUndefinedOr(column.field === undefined ? key.values[0] : row?.[column.field])
+  })
 
 /** Tells whether an entry must be read again before it is used. */
 export const isExpired = (self: SessionState, entry: Entry): boolean => entry.epoch !== self.epoch

@@ -3,7 +3,7 @@ import { Option, Result } from "effect"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
-import * as SessionState from "../SessionState.ts"
+import type * as SessionState from "../SessionState.ts"
 import type { Column, EntityMapping, ForeignKey } from "./mapping.ts"
 import type { Delete, Insert, Operation, Update } from "./operations.ts"
 
@@ -17,7 +17,9 @@ export type Reason =
   /** `from` frees the unique value that `to` takes. */
   | { readonly _tag: "Unique"; readonly columns: ReadonlyArray<Column> }
   /** `from` moves or deletes a row that refers to the row which `to` deletes. */
-  | { readonly _tag: "Referenced" }
+  | { readonly _tag: "Referenced"; readonly columns: ReadonlyArray<Column> }
+  /** One is the first half of the other. */
+  | { readonly _tag: "Half" }
 
 export interface Edge {
   readonly from: Operation
@@ -80,7 +82,7 @@ const references = (context: Context, to: Insert | Update): FlushError | undefin
     const from = context.inserts.get(value.ref.id)
     if (from !== undefined) {
       context.edges.push({ from, to, reason: { _tag: "Reference", columns: [column], from } })
-    } else if (Option.isNone(SessionState.keyOfRef(context.state, value.ref.id))) {
+    } else {
       return missing(to, column.field, value.ref)
     }
   }
@@ -110,7 +112,7 @@ const referenced = (context: Context, from: Update | Delete, entry: SessionState
     if (from._tag === "Delete" && foreignKey.target === from.mapping.name) continue
     const key = keyOfForeign(foreignKey, entry.committed)
     const to = key === undefined ? undefined : context.deletes.get(key.token)
-    if (to !== undefined) context.edges.push({ from, to, reason: { _tag: "Referenced" } })
+    if (to !== undefined) context.edges.push({ from, to, reason: { _tag: "Referenced", columns: foreignKey.columns } })
   }
 }
 

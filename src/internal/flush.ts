@@ -30,12 +30,9 @@ const succeed = Effect.fromResult
 
 /** The value that a column ref stands for, once its row is written. */
 const resolve = (progress: Progress, value: Entity.ColumnRef<unknown>): unknown => {
-  const id = value.ref.id
-  const inserted = progress.inserted.get(id)
-  const key = inserted?.key ?? Option.getOrUndefined(SessionState.keyOfRef(progress.unit, id))
-  const row = inserted?.row ??
-    (key === undefined ? undefined : SessionState.entryFor(progress.unit, key)?.value)
-  return value.field === undefined ? key?.values[0] : row?.[value.field]
+  const inserted = progress.inserted.get(value.ref.id)
+  if (inserted === undefined) return Option.getOrUndefined(SessionState.valueOfRef(progress.unit, value))
+  return value.field === undefined ? inserted.key.values[0] : inserted.row[value.field]
 }
 
 const resolved = (progress: Progress, value: unknown): unknown =>
@@ -311,7 +308,9 @@ const remove = Effect.fnUntraced(function*(
 const writtenOf = (progress: Progress): SessionState.Written => {
   const updated: Array<SessionState.Written["updated"][number]> = []
   const switched: Array<SessionState.Written["switched"][number]> = []
+  const deleted = new Set(progress.deleted)
   for (const [entry, row] of progress.updated) {
+    if (deleted.has(entry)) continue
     const id = progress.switched.get(entry)
     if (id === undefined) updated.push({ entry, row })
     else switched.push({ entry, row, id })

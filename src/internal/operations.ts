@@ -1,5 +1,5 @@
 /** The operations on single rows that a flush is made of, before they are ordered. */
-import { Result } from "effect"
+import { Option, Result } from "effect"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
@@ -55,10 +55,12 @@ const insertOf = (pending: SessionState.Pending, known: IdentityKey.IdentityKey 
   values: pending.values
 })
 
-const updateOf = (entry: SessionState.Entry): Update => {
+const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): Update => {
   const values: Record<string, unknown> = {}
   for (const field of entry.changed) values[field] = entry.value[field]
-  for (const [field, link] of entry.links ?? []) values[field] = link
+  for (const [field, link] of entry.links ?? []) {
+    values[field] = Option.getOrElse(SessionState.valueOfRef(state, link), () => link)
+  }
   return {
     _tag: "Update",
     mapping: entry.mapping,
@@ -96,10 +98,11 @@ const conflict = (key: IdentityKey.IdentityKey, detail: string): FlushError =>
 export const collect = (
   state: SessionState.SessionState
 ): Result.Result<ReadonlyArray<Operation>, FlushError> => {
-  const operations: Array<Operation> = SessionState.dirtyEntries(state).map(updateOf)
+  const operations: Array<Operation> = SessionState.dirtyEntries(state).map((entry) => updateOf(state, entry))
   const deletes = new Map(SessionState.deletedEntries(state).map((entry) => [entry, entry]))
   const taken = new Set<string>()
-  for (const pending of SessionState.pendingRows(state)) {
+  for (const added of SessionState.pendingRows(state)) {
+    const pending = SessionState.withWritten(state, added)
     const known = knownKey(pending)
     if (known === undefined) {
       operations.push(insertOf(pending, known))

@@ -48,12 +48,12 @@ const nullable = (columns: ReadonlyArray<Column>): ReadonlyArray<Column> =>
 const nulls = (columns: ReadonlyArray<Column>): SessionState.Row =>
   Object.fromEntries(columns.map((column) => [column.field, Option.getOrNull(column.nullValue)]))
 
-const half = (to: Insert | Update, columns: ReadonlyArray<Column>, values: SessionState.Row): Update => ({
+const half = (of: Operation, columns: ReadonlyArray<Column>, values: SessionState.Row): Update => ({
   _tag: "Update",
-  mapping: to.mapping,
+  mapping: of.mapping,
   kind: "half",
-  entry: to._tag === "Update" ? to.entry : undefined,
-  ref: to._tag === "Insert" ? to.pending.ref : to.ref,
+  entry: of._tag === "Insert" ? undefined : of.entry,
+  ref: of._tag === "Insert" ? of.pending.ref : undefined,
   columns,
   defaults: [],
   values
@@ -64,43 +64,48 @@ const cutReference = (plan: Plan, cut: Cut, columns: ReadonlyArray<Column>): boo
   const to = plan.operations[cut.to] as Insert | Update
   const empty = nullable(columns)
   if (empty.length === 0) return false
-  const second = half(to, empty, to.values)
+  const second = add(plan, half(to, empty, to.values))
   to.values = { ...to.values, ...nulls(empty) }
-  const index = add(plan, second)
-  plan.schedule.after({ from: cut.from, to: index, reason: cut.reason })
-  plan.schedule.after({ from: cut.to, to: index, reason: { _tag: "Referenced" } })
+  plan.schedule.after({ from: cut.from, to: second, reason: cut.reason })
+  plan.schedule.after({ from: cut.to, to: second, reason: { _tag: "Half" } })
   plan.schedule.remove(cut)
   return true
 }
 
-/** Frees a unique value by NULL first, so that it can be swapped. */
-const cutUnique = (plan: Plan, cut: Cut, columns: ReadonlyArray<Column>): boolean => {
+/** Writes NULL into a row before its own turn: that frees the unique value, or the row that it refers to. */
+const cutByNull = (plan: Plan, cut: Cut, columns: ReadonlyArray<Column>): boolean => {
   const from = plan.operations[cut.from]!
-  const empty = nullable(columns).slice(0, 1)
-  if (from._tag !== "Update" || empty.length === 0) return false
-  const index = add(plan, { ...half(from, empty, nulls(empty)), ref: undefined })
-  plan.schedule.after({ from: index, to: cut.from, reason: { _tag: "Referenced" } })
-  plan.schedule.after({ from: index, to: cut.to, reason: { _tag: "Referenced" } })
+  const empty = nullable(columns).slice(0, cut.reason._tag === "Unique" ? 1 : columns.length)
+  if (from._tag === "Insert" || empty.length === 0) return false
+  const first = add(plan, half(from, empty, nulls(empty)))
+  plan.schedule.after({ from: first, to: cut.from, reason: { _tag: "Half" } })
+  plan.schedule.after({ from: first, to: cut.to, reason: { _tag: "Half" } })
   plan.schedule.remove(cut)
-  plan.schedule.ready(index)
+  plan.schedule.ready(first)
   return true
 }
 
-const mend = (plan: Plan, cycle: ReadonlyArray<Cut>): boolean => {
-  const latest = [...cycle].sort((a, b) => b.to - a.to)
-  return latest.some((cut) =>
-    cut.reason._tag === "Reference"
-      ? cutReference(plan, cut, cut.reason.columns)
-      : cut.reason._tag === "Unique"
-      ? cutUnique(plan, cut, cut.reason.columns)
-      : false
-  )
+const mendOne = (plan: Plan, cut: Cut): boolean => {
+  switch (cut.reason._tag) {
+    case "Reference":
+      return cutReference(plan, cut, cut.reason.columns)
+    case "Unique":
+      return cutByNull(plan, cut, cut.reason.columns)
+    case "Referenced":
+      return plan.operations[cut.from]!._tag === "Delete" && cutByNull(plan, cut, cut.reason.columns)
+    case "Half":
+      return false
+  }
 }
+
+/** What was added last gives way first. */
+const mend = (plan: Plan, cycle: ReadonlyArray<Cut>): boolean =>
+  [...cycle].sort((a, b) => b.to - a.to).some((cut) => mendOne(plan, cut))
 
 const failure = (plan: Plan, cycle: ReadonlyArray<Cut>): FlushError => {
   const names = Array.from(new Set(cycle.map((cut) => plan.operations[cut.to]!.mapping.name)))
   const swap = cycle.find((cut) => cut.reason._tag === "Unique")
-  const fields = cycle.flatMap((cut) => cut.reason._tag === "Referenced" ? [] : cut.reason.columns)
+  const fields = cycle.flatMap((cut) => cut.reason._tag === "Half" ? [] : cut.reason.columns)
     .map((column) => column.field)
   return new FlushError({
     entity: names[0]!,
@@ -123,7 +128,10 @@ export const order = (
       const plan: Plan = { schedule: new Schedule(), operations: [], ranks }
       const indices = new Map(operations.map((operation) => [operation, add(plan, operation)]))
       for (const { from, reason, to } of edges) {
-        plan.schedule.after({ from: indices.get(from)!, to: indices.get(to)!, reason })
+        const dependency = { from: indices.get(from)!, to: indices.get(to)!, reason }
+        // A row that refers to itself before it has a key is a cycle of one.
+        if (from !== to) plan.schedule.after(dependency)
+        else if (!mend(plan, [dependency])) return Result.fail(failure(plan, [dependency]))
       }
       const batches: Array<ReadonlyArray<Operation>> = []
       let error: FlushError | undefined

@@ -2,6 +2,7 @@
  * Puts operations on rows into batches: as few as their dependencies allow, each of one group, in the order of the
  * groups' ranks where nothing else decides.
  */
+import { Graph } from "effect"
 
 /** What must come before what, and why. */
 export interface Dependency<R> {
@@ -40,22 +41,23 @@ export class Schedule<R> {
     this.nodes[dependency.to]!.waiting++
   }
 
-  /** Runs through the batches. `onCycle` gets the dependencies that close a cycle, and says whether it could mend it. */
+  /**
+   * Runs through the batches. When nothing is ready any more, `onCycle` gets one cycle of each knot of dependencies, and
+   * says whether it could mend it: all knots are undone before the next batch, so that equal ones are mended together.
+   */
   run(
     onBatch: (batch: ReadonlyArray<number>) => void,
     onCycle: (cycle: ReadonlyArray<Dependency<R>>) => boolean
   ): boolean {
-    this.nodes.forEach((node, index) => {
-      if (node.waiting === 0) this.groups.get(node.group)!.ready.push(index)
-    })
+    this.nodes.forEach((_, index) => this.ready(index))
     while (this.left > 0) {
       const batch = this.next()
-      if (batch !== undefined) {
-        onBatch(batch)
-        for (const index of batch) this.finish(index)
-      } else if (!onCycle(this.cycle())) {
-        return false
+      if (batch === undefined) {
+        if (!this.undoKnots(onCycle)) return false
+        continue
       }
+      onBatch(batch)
+      for (const index of batch) this.finish(index)
     }
     return true
   }
@@ -99,23 +101,39 @@ export class Schedule<R> {
     if (--node.waiting === 0 && !node.done) this.groups.get(node.group)!.ready.push(index)
   }
 
-  /** Walks backwards from a waiting node until one comes again: what lies between is a cycle. */
-  private cycle(): ReadonlyArray<Dependency<R>> {
-    const incoming = new Map<number, Dependency<R>>()
-    this.nodes.forEach((node) => {
-      if (!node.done) {
-        for (const dependency of node.next) if (!incoming.has(dependency.to)) incoming.set(dependency.to, dependency)
+  private undoKnots(onCycle: (cycle: ReadonlyArray<Dependency<R>>) => boolean): boolean {
+    for (let knots = this.knots(); knots.length > 0; knots = this.knots()) {
+      if (!knots.every((knot) => onCycle(this.cycleIn(knot)))) return false
+    }
+    return true
+  }
+
+  /** The sets of nodes that wait for each other. */
+  private knots(): ReadonlyArray<ReadonlySet<number>> {
+    const waiting = Array.from(this.nodes.keys()).filter((index) => !this.nodes[index]!.done)
+    const graph = Graph.directed<number, void>((graph) => {
+      const ids = new Map(waiting.map((index) => [index, Graph.addNode(graph, index)]))
+      for (const index of waiting) {
+        for (const { to } of this.nodes[index]!.next) Graph.addEdge(graph, ids.get(index)!, ids.get(to)!, undefined)
       }
+      return undefined
     })
+    return Graph.stronglyConnectedComponents(graph)
+      .filter((component) => component.length > 1)
+      .map((component) => new Set(component.map((id) => waiting[id]!)))
+  }
+
+  /** Walks along a knot until a node comes again: what lies between is a cycle. */
+  private cycleIn(knot: ReadonlySet<number>): ReadonlyArray<Dependency<R>> {
     const seen = new Map<number, number>()
     const path: Array<Dependency<R>> = []
-    let at = this.nodes.findIndex((node) => !node.done)
-    while (!seen.has(at)) {
+    let [at] = knot as ReadonlySet<number> & Iterable<number>
+    while (at !== undefined && !seen.has(at)) {
       seen.set(at, path.length)
-      const dependency = incoming.get(at)!
+      const dependency = this.nodes[at]!.next.find(({ to }) => knot.has(to))!
       path.push(dependency)
-      at = dependency.from
+      at = dependency.to
     }
-    return path.slice(seen.get(at)!)
+    return path.slice(seen.get(at!)!)
   }
 }
