@@ -9,6 +9,7 @@ import type * as Entity from "./Entity.ts"
 import type * as IdentityMap from "./IdentityMap.ts"
 import * as Blocks from "./internal/blocks.ts"
 import { coreOf } from "./internal/core.ts"
+import { servicesOf } from "./internal/levels.ts"
 import { sessionMakerTag } from "./internal/tags.ts"
 import type * as Query from "./Query.ts"
 import type { Registry } from "./Registry.ts"
@@ -281,7 +282,7 @@ export class Session extends Context.Service<Session, SessionService>()("effect-
       Effect.flatMap(sessionMakerTag, (maker) => maker.make).pipe(
         Effect.flatMap((session) =>
           Effect.map(Blocks.beginScoped(coreOf(session), options), (frame) =>
-            Context.add(Blocks.servicesOf(frame), Session, session))
+            Context.add(servicesOf(frame), Session, session))
         )
       )
     ))

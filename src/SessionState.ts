@@ -75,8 +75,10 @@ export interface SessionState {
   readonly inserted: HashMap.HashMap<string, number>
   /** Deleted in this transaction, and not inserted in it: back when it rolls back. */
   readonly removed: HashMap.HashMap<string, Entry>
-  /** Deleted in transactions before, or inserted and deleted in this one. */
+  /** Known as deleted, unless the row is held again. */
   readonly tombstones: HashSet.HashSet<string>
+  /** What was known as deleted when the transaction began. */
+  readonly tombstonesBefore: HashSet.HashSet<string>
 }
 
 /**
@@ -97,7 +99,8 @@ export const empty: SessionState = {
   deleted: HashSet.empty(),
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
-  tombstones: HashSet.empty()
+  tombstones: HashSet.empty(),
+  tombstonesBefore: HashSet.empty()
 }
 
 /** Tells that nothing waits for a flush. */
@@ -131,8 +134,7 @@ export const deletedEntries = (self: SessionState): ReadonlyArray<Entry> =>
 /** Tells whether this session deleted the row: marked, or written. */
 export const isDeleted = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
   HashSet.has(self.deleted, key.token) ||
-  (!HashMap.has(self.entries, key.token) &&
-    (HashMap.has(self.removed, key.token) || HashSet.has(self.tombstones, key.token)))
+  (HashSet.has(self.tombstones, key.token) && !HashMap.has(self.entries, key.token))
 
 /** The key of a ref whose row is written. */
 export const keyOfRef = (self: SessionState, id: number): Option.Option<IdentityKey.IdentityKey> =>
@@ -253,9 +255,15 @@ export const expunge = (self: SessionState, key: IdentityKey.IdentityKey): Sessi
   ...self,
   entries: HashMap.remove(self.entries, key.token),
   dirty: HashSet.remove(self.dirty, key.token),
-  deleted: HashSet.remove(self.deleted, key.token),
-  inserted: HashMap.remove(self.inserted, key.token),
-  removed: HashMap.remove(self.removed, key.token)
+  deleted: HashSet.remove(self.deleted, key.token)
+})
+
+/** Forgets all rows and all that waits. What the transaction has inserted is still gone when it rolls back. */
+export const expungeAll = (self: SessionState): SessionState => ({
+  ...empty,
+  nextRef: self.nextRef,
+  epoch: self.epoch,
+  inserted: self.inserted
 })
 
 /** Drops a pending row. */
@@ -321,8 +329,8 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
   let { removed, tombstones } = self
   for (const entry of written.deleted) {
     HashMap.remove(entries, entry.key.token)
-    if (HashMap.has(inserted, entry.key.token)) tombstones = HashSet.add(tombstones, entry.key.token)
-    else removed = HashMap.set(removed, entry.key.token, entry)
+    tombstones = HashSet.add(tombstones, entry.key.token)
+    if (!HashMap.has(inserted, entry.key.token)) removed = HashMap.set(removed, entry.key.token, entry)
   }
   for (const { entry, row } of written.updated) {
     HashMap.set(entries, entry.key.token, entryOf(self, entry.mapping, entry.key, row))
@@ -357,9 +365,7 @@ export const committed = (self: SessionState, expire: boolean): SessionState => 
   newRefs: HashMap.empty(),
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
-  tombstones: HashMap.isEmpty(self.removed)
-    ? self.tombstones
-    : HashSet.union(self.tombstones, HashSet.fromIterable(HashMap.keys(self.removed)))
+  tombstonesBefore: self.tombstones
 })
 
 /**
@@ -379,9 +385,7 @@ export const rolledBack = (self: SessionState): SessionState => ({
   deleted: HashSet.empty(),
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
-  tombstones: HashSet.size(self.tombstones) === 0
-    ? self.tombstones
-    : HashSet.filter(self.tombstones, (token) => !HashMap.has(self.inserted, token))
+  tombstones: self.tombstonesBefore
 })
 
 /** The state after the rollback to a savepoint: what it was there. Only the numbers of refs are never used twice. */

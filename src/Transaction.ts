@@ -6,6 +6,7 @@
 import { Context, Effect, Layer, type Option } from "effect"
 import * as Blocks from "./internal/blocks.ts"
 import { coreOf, type Frame } from "./internal/core.ts"
+import { servicesOf } from "./internal/levels.ts"
 import { sessionTag } from "./internal/tags.ts"
 import type { Session } from "./Session.ts"
 import type { BeginError, CommitError, FlushFailure, RollbackError } from "./SessionError.ts"
@@ -98,4 +99,4 @@ export class Transaction extends Context.Service<Transaction, TransactionHandle>
 }
 
 const joined = (frame: Frame): Context.Context<Transaction> =>
-  Context.add(Blocks.servicesOf(frame), Transaction, frame.handle!)
+  Context.add(servicesOf(frame), Transaction, frame.handle!)

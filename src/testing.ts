@@ -7,9 +7,9 @@ import { PgClient } from "@effect/sql-pg"
 import { Config, Context, Effect, Layer, Option, type Redacted, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { Migrator, SqlClient, type SqlError } from "effect/sql"
-import * as Blocks from "./internal/blocks.ts"
 import * as Catalog from "./internal/catalog.ts"
 import { coreOf, stateOf } from "./internal/core.ts"
+import { servicesOf } from "./internal/levels.ts"
 import * as Makers from "./internal/makers.ts"
 import * as Parked from "./internal/parked.ts"
 import * as PgLite from "./PgLite.ts"
@@ -91,7 +91,14 @@ export const TestDatabase = {
 
 const outerTransaction = (sql: SqlClient.SqlClient): Effect.Effect<Parked.Parked, SqlError.SqlError, Scope.Scope> =>
   Effect.acquireRelease(
-    Parked.open(sql, { restore: (effect) => effect, enter: (context) => context, onOpen: () => undefined }),
+    Parked.open(sql, {
+      restore: (effect) => effect,
+      enter: (context) => context,
+      openers: [],
+      onStart: () => undefined,
+      onOpen: () => undefined,
+      whenInterrupted: "await"
+    }),
     (parked) => Effect.asVoid(parked.rollback)
   )
 
@@ -99,7 +106,7 @@ const outerTransaction = (sql: SqlClient.SqlClient): Effect.Effect<Parked.Parked
 const innermost = (session: Session["Service"] | undefined, outer: Parked.Parked): Context.Context<never> => {
   const frames = session === undefined ? [] : stateOf(coreOf(session)).frames
   const top = frames.findLast((frame) => frame.parked !== undefined)
-  return top === undefined ? outer.services : Blocks.servicesOf(top)
+  return top === undefined ? outer.services : servicesOf(top)
 }
 
 /**

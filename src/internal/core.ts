@@ -28,8 +28,10 @@ export interface Frame {
   readonly kind: "auto" | "explicit" | "nested" | "raw"
   /** Held by each operation in this level; a level below it waits for the whole of this one. */
   readonly lock: Semaphore.Semaphore
-  /** The fiber that opened a savepoint without a bracket. */
-  readonly owner: number | undefined
+  /** Who opened a savepoint without a bracket: the fiber, and those that it was forked by, nearest first. */
+  readonly owners: ReadonlyArray<AnyFiber>
+  /** The last fiber that was there when the level was opened. */
+  readonly since: number
   readonly snapshot: SessionState.SessionState
   readonly failure: Cause.Cause<unknown> | undefined
   readonly parked: Parked | undefined
@@ -54,6 +56,12 @@ export interface CoreState {
   /** The block whose transaction was ended by hand, and which is still running. */
   readonly endedIn: object | undefined
   readonly closed: boolean
+  /** Another one after each reset: what was begun in an earlier life does not go on in this one. */
+  readonly life: object
+  /** The fiber that has reset or closed the session last. */
+  readonly releasedBy: number | undefined
+  /** Gives up the transaction that is being begun. */
+  readonly opening: Effect.Effect<void> | undefined
 }
 
 export interface Core extends Settings {
@@ -68,6 +76,8 @@ export interface Core extends Settings {
   readonly reactivity: Context.Context<never>
   /** Where the levels of joined programs are told apart. */
   readonly levels: WeakMap<object, object>
+  /** The levels that a program has ended before their blocks did. */
+  readonly endedByHand: WeakSet<object>
 }
 
 const initial: CoreState = {
@@ -76,7 +86,10 @@ const initial: CoreState = {
   connected: undefined,
   failure: undefined,
   endedIn: undefined,
-  closed: false
+  closed: false,
+  life: {},
+  releasedBy: undefined,
+  opening: undefined
 }
 
 export const make = (
@@ -95,7 +108,8 @@ export const make = (
   reactivity,
   ref: Ref.makeUnsafe(initial),
   lock: Semaphore.makeUnsafe(1),
-  levels: new WeakMap()
+  levels: new WeakMap(),
+  endedByHand: new WeakSet()
 })
 
 const cores = new WeakMap<Session["Service"], Core>()
@@ -122,15 +136,22 @@ export const changeUnit = (
   f: (unit: SessionState.SessionState) => SessionState.SessionState
 ): void => change(core, (state) => ({ ...state, unit: f(state.unit) }))
 
+/** A savepoint without a bracket, as the context of its fibers has it. */
+export interface Block {
+  readonly core: Core
+  readonly id: object
+  readonly owners: ReadonlyArray<AnyFiber>
+}
+
 /** The savepoints without a bracket in which a fiber, or one that it was forked by, is. */
-export const OpenBlocks = Context.Reference<ReadonlyArray<object>>("effect-sql-session/internal/core/OpenBlocks", {
+export const OpenBlocks = Context.Reference<ReadonlyArray<Block>>("effect-sql-session/internal/core/OpenBlocks", {
   defaultValue: () => []
 })
 
 /** Where a fiber stands in a session: a level, the root without a transaction, or a level that has ended. */
 export type Place = Frame | "idle" | "ended"
 
-const levelOf = (core: Core, state: CoreState, fiber: Fiber.Fiber<unknown, unknown>): number | "ended" => {
+const levelOf = (core: Core, state: CoreState, fiber: AnyFiber): number | "ended" => {
   const level = Context.getOrUndefined(fiber.context, core.sql.transactionService)
   if (level === undefined || !core.levels.has(level[0])) return 0
   if (level[0] !== state.connected?.gate) return "ended"
@@ -138,20 +159,49 @@ const levelOf = (core: Core, state: CoreState, fiber: Fiber.Fiber<unknown, unkno
   const frame = state.frames[index]
   if (frame === undefined) return "ended"
   const known = core.levels.get(level)
-  if (known === undefined) core.levels.set(level, frame.id)
-  return known === undefined || known === frame.id ? index : "ended"
+  // The level of a savepoint that a program opened by itself is known from its first statement on.
+  if (known === undefined && frame.kind === "raw") core.levels.set(level, frame.id)
+  return known === frame.id || (known === undefined && frame.kind === "raw") ? index : "ended"
+}
+
+export type AnyFiber = Fiber.Fiber<unknown, unknown>
+
+const parentOf = (fiber: AnyFiber): AnyFiber | undefined => (fiber as { readonly _parent?: AnyFiber })._parent
+
+/** A fiber and those that it was forked by, nearest first. */
+export const ancestry = (fiber: AnyFiber): ReadonlyArray<AnyFiber> => {
+  const found: Array<AnyFiber> = []
+  for (let at: AnyFiber | undefined = fiber; at !== undefined; at = parentOf(at)) found.push(at)
+  return found
+}
+
+/**
+ * Whether a fiber has opened a savepoint without a bracket, or was forked since then by the fiber that has. The one that
+ * it was forked by takes the place of a fiber that has ended (a timeout around the opening forks one). The mark in the
+ * context says so too, but a region that gives back its context, such as a span, takes the mark away.
+ */
+const belongs = (frame: Frame, fiber: AnyFiber): boolean => {
+  const owner = frame.owners.find((owner) => owner.pollUnsafe() === undefined)
+  if (owner === undefined) return false
+  let child: AnyFiber | undefined
+  for (let at: AnyFiber | undefined = fiber; at !== undefined; at = parentOf(at)) {
+    if (at === owner) return child === undefined || child.id > frame.since
+    child = at
+  }
+  return false
 }
 
 /** Finds the level in which a fiber runs. */
-export const placeOf = (core: Core, state: CoreState, fiber: Fiber.Fiber<unknown, unknown>): Place => {
+export const placeOf = (core: Core, state: CoreState, fiber: AnyFiber): Place => {
   const { frames } = state
   const level = levelOf(core, state, fiber)
   const blocks = fiber.getRef(OpenBlocks)
   for (let index = frames.length - 1; index > 0; index--) {
     const frame = frames[index]!
-    if (index === level || frame.owner === fiber.id || blocks.includes(frame.id)) return frame
+    if (index === level || belongs(frame, fiber) || blocks.some((block) => block.id === frame.id)) return frame
   }
-  if (level === "ended") return "ended"
+  const outlived = blocks.some((block) => block.core === core && !block.owners.includes(fiber))
+  if (level === "ended" || outlived) return "ended"
   return frames[0] ?? "idle"
 }
 
@@ -180,6 +230,13 @@ const isMoved = (u: unknown): u is Moved => u instanceof Moved
 
 const moved = Effect.fail(new Moved())
 
+/** What an operation fails with that a reset or close of the session has overtaken. */
+export const outlivedError = (core: Core, life: object, operation: string): UsageError | undefined => {
+  const state = stateOf(core)
+  if (state.closed) return new SessionClosedError({ operation })
+  return state.life === life ? undefined : new TransactionClosedError({ operation })
+}
+
 /** Checks, with the lock in hand, that the fiber may work and is where it was when it began to wait. */
 const enter = <A, E, R>(
   core: Core,
@@ -195,8 +252,8 @@ const enter = <A, E, R>(
     if (wrong !== undefined) return Effect.fail(wrong)
     // While this fiber waited, its level ended: it goes on in the one below.
     if (place === "ended" || lockOf(core, place) !== lock) return moved
-    // A session that was closed meanwhile says so, and not what its lost connection said: that could be retried.
-    return Effect.mapError(body(place), (error) => stateOf(core).closed ? new SessionClosedError({ operation }) : error)
+    // A session that was closed or reset meanwhile says so, and not what its lost connection said.
+    return Effect.mapError(body(place), (error) => outlivedError(core, state.life, operation) ?? error)
   })
 
 const lockOf = (core: Core, place: Frame | "idle"): Semaphore.Semaphore => place === "idle" ? core.lock : place.lock
@@ -262,18 +319,25 @@ export const outsideOf = (core: Core) => (context: Context.Context<never>): Cont
 
 /** Runs statements where the session stands: on the connection of its transaction, or on the pool. */
 export const onConnection = <A, E, R>(core: Core, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-  const { connected, frames } = stateOf(core)
-  if (connected === undefined) {
-    return Effect.updateContext(
+  const { connected } = stateOf(core)
+  return connected === undefined
+    ? Effect.updateContext(
       effect,
       (context: Context.Context<R>) => outsideOf(core)(context as Context.Context<never>) as Context.Context<R>
     )
-  }
-  return Effect.provideService(effect, core.sql.transactionService, [
-    connected.direct,
-    connected.base + frames.length - 1
-  ]).pipe(Effect.onError((cause) => Effect.sync(() => markLevel(core, connected, cause)))) as Effect.Effect<A, E, R>
+    : onTransaction(core, connected, effect)
 }
+
+/** Runs statements on the connection of one transaction, also if another one was begun meanwhile. */
+export const onTransaction = <A, E, R>(
+  core: Core,
+  connected: Connected,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.provideService(effect, core.sql.transactionService, [
+    connected.direct,
+    connected.base + stateOf(core).frames.length - 1
+  ]).pipe(Effect.onError((cause) => Effect.sync(() => markLevel(core, connected, cause)))) as Effect.Effect<A, E, R>
 
 /** A failure belongs to the transaction that it happened in, not to one that was begun after a reset. */
 const markLevel = (core: Core, connected: Connected, cause: Cause.Cause<unknown>): void => {

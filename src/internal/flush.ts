@@ -5,10 +5,19 @@ import type { SqlError } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as FlushPlan from "../FlushPlan.ts"
 import * as IdentityKey from "../IdentityKey.ts"
-import { FlushError, type FlushFailure, StaleDataError } from "../SessionError.ts"
+import { FlushError, type FlushFailure, StaleDataError, type UsageError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import type { TableFacts } from "./catalog.ts"
-import { changeUnit, type Core, markFailed, onConnection, stateOf, unitOf, type Values, values } from "./core.ts"
+import {
+  changeUnit,
+  type Connected,
+  type Core,
+  markFailed,
+  onTransaction,
+  outlivedError,
+  stateOf,
+  type Values
+} from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
 import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
 import * as WriteSql from "./writeSql.ts"
@@ -17,8 +26,9 @@ type Step<Tag extends FlushPlan.Step["_tag"]> = Extract<FlushPlan.Step, { readon
 
 type StepError = SqlError.SqlError | Schema.SchemaError | FlushError | StaleDataError
 
-/** What the steps so far have written. */
+/** What the steps so far have written, and where. */
 interface Progress {
+  readonly connected: Connected
   readonly unit: SessionState.SessionState
   readonly inserted: Map<number, SessionState.Written["inserted"][number]>
   readonly updated: Map<SessionState.Entry, SessionState.Row>
@@ -84,11 +94,22 @@ const namesOf = (columns: ReadonlyArray<Column>): string => columns.map((column)
 const emptyFacts: TableFacts = { columns: new Map(), insertTriggers: true, updateTriggers: true, merges: true }
 
 /** The facts of a table; one that is not there has none, and its statement says so with the database's own error. */
-const factsOf = (core: Core, mapping: EntityMapping): Effect.Effect<TableFacts, SqlError.SqlError> =>
-  onConnection(
-    core,
-    Effect.suspend(() => core.catalog.get(mapping, stateOf(core).connected!.direct))
-  ).pipe(Effect.map(Option.getOrElse(() => emptyFacts)))
+const factsOf = (
+  core: Core,
+  { connected }: Progress,
+  mapping: EntityMapping
+): Effect.Effect<TableFacts, SqlError.SqlError> =>
+  onTransaction(core, connected, core.catalog.get(mapping, connected.direct)).pipe(
+    Effect.map(Option.getOrElse(() => emptyFacts))
+  )
+
+/** Every statement of a flush goes to the transaction that it began in, or nowhere. */
+const send = (
+  core: Core,
+  { connected }: Progress,
+  sql: string,
+  parameters: ReadonlyArray<unknown>
+): Effect.Effect<Values, SqlError.SqlError> => onTransaction(core, connected, core.sql.unsafe(sql, parameters).values)
 
 /** Takes the returned columns of one row into its values. */
 const decodeInto = (
@@ -176,7 +197,7 @@ const insertRows = Effect.fnUntraced(function*(
   const placeholder = columns.length === 0 && text.transports.length > 0
     ? [text.transports[0]!.parameter(rows.map(() => null))]
     : arrays
-  const back = yield* succeed(matched(mapping, text, sent, yield* values(core, text.sql, placeholder)))
+  const back = yield* succeed(matched(mapping, text, sent, yield* send(core, progress, text.sql, placeholder)))
   const offset = text.matching === "ordinal" ? 1 : 0
   for (const [index, row] of back.entries()) {
     const wrong = decodeInto(mapping, sent[index]!, text.returning, row, offset)
@@ -193,7 +214,7 @@ const insert = Effect.fnUntraced(function*(
   step: Step<"Insert">
 ): Effect.fn.Return<void, StepError> {
   const { mapping } = step
-  const facts = yield* factsOf(core, mapping)
+  const facts = yield* factsOf(core, progress, mapping)
   const columns = mapping.version === undefined ? step.columns : [...step.columns, mapping.version]
   const text = insertText(core, { ...step, columns }, facts)
   if (text.matching !== "single") return yield* insertRows(core, progress, step, text, step.rows)
@@ -240,7 +261,7 @@ const update = Effect.fnUntraced(function*(
   step: Step<"Update">
 ): Effect.fn.Return<void, StepError> {
   const { columns, mapping, rows } = step
-  const text = updateText(core, step, yield* factsOf(core, mapping))
+  const text = updateText(core, step, yield* factsOf(core, progress, mapping))
   const before = rows.map((row) => beforeOf(progress, row))
   const written = rows.map((row) => row.values.map((value) => resolved(progress, value)))
   const checks = mapping.dirtyLock && mapping.version === undefined && step.kind === "change"
@@ -260,7 +281,7 @@ const update = Effect.fnUntraced(function*(
       }))
       : [])
   ]))
-  const back = yield* values(core, text.sql, arrays)
+  const back = yield* send(core, progress, text.sql, arrays)
   if (back.length !== rows.length) {
     return yield* stale(mapping, "update", before.map((row) => keyOf(mapping, row)), back)
   }
@@ -294,11 +315,11 @@ const remove = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, StepError> {
   const { mapping, rows } = step
   const several = rows.length > 1
-  const facts = yield* factsOf(core, mapping)
+  const facts = yield* factsOf(core, progress, mapping)
   const text = textOf(core, `delete ${mapping.name} ${several}`, () => WriteSql.remove(mapping, several, facts))
   const before = rows.map((entry) => entry.committed)
   const arrays = yield* succeed(parameters(mapping, text, keyColumns(mapping, before)))
-  const back = yield* values(core, text.sql, arrays)
+  const back = yield* send(core, progress, text.sql, arrays)
   if (back.length !== rows.length) {
     return yield* stale(mapping, "delete", rows.map((entry) => entry.key), back)
   }
@@ -321,9 +342,11 @@ const writtenOf = (progress: Progress): SessionState.Written => {
 const execute = Effect.fnUntraced(function*(
   core: Core,
   plan: FlushPlan.FlushPlan
-): Effect.fn.Return<void, StepError> {
+): Effect.fn.Return<void, StepError | UsageError> {
+  const { connected, life, unit } = stateOf(core)
   const progress: Progress = {
-    unit: unitOf(core),
+    connected: connected!,
+    unit,
     inserted: new Map(),
     updated: new Map(),
     deleted: [],
@@ -334,15 +357,26 @@ const execute = Effect.fnUntraced(function*(
     Update: (step) => update(core, progress, step),
     Delete: (step) => remove(core, progress, step)
   })
-  yield* Effect.forEach(plan.steps, run, { discard: true })
+  for (const step of plan.steps) {
+    const overtaken = outlivedError(core, life, "Session.flush")
+    if (overtaken !== undefined) return yield* overtaken
+    yield* run(step)
+  }
+  const overtaken = outlivedError(core, life, "Session.flush")
+  if (overtaken !== undefined) return yield* overtaken
   changeUnit(core, (unit) => SessionState.flushed(unit, writtenOf(progress)))
 })
 
-const schemaChanged = (error: StepError): boolean => error._tag === "SqlError" && error.reason._tag === "SqlSyntaxError"
+const schemaChanged = (error: FlushFailure): boolean =>
+  error._tag === "SqlError" && error.reason._tag === "SqlSyntaxError"
 
-/** Whoever is interrupted before anything was sent may try again. */
-const markAfter = (core: Core, cause: Cause.Cause<unknown>): void => {
-  if (stateOf(core).frames.length > 0 || !Cause.hasInterruptsOnly(cause)) markFailed(core, cause)
+/**
+ * Whoever is interrupted before anything was sent may try again; a failure that a reset has overtaken says nothing of the
+ * session's new life.
+ */
+const markAfter = (core: Core, life: object, cause: Cause.Cause<unknown>): void => {
+  const state = stateOf(core)
+  if (state.life === life && (state.frames.length > 0 || !Cause.hasInterruptsOnly(cause))) markFailed(core, cause)
 }
 
 /**
@@ -351,15 +385,15 @@ const markAfter = (core: Core, cause: Cause.Cause<unknown>): void => {
  */
 export const flush = (
   core: Core,
-  begin: Effect.Effect<unknown, SqlError.SqlError>
-): Effect.Effect<void, Exclude<FlushFailure, { readonly _tag: "SessionClosedError" }>> =>
+  begin: Effect.Effect<unknown, SqlError.SqlError | UsageError>
+): Effect.Effect<void, FlushFailure> =>
   Effect.suspend(() => {
-    const unit = unitOf(core)
+    const { life, unit } = stateOf(core)
     if (SessionState.isClean(unit)) return Effect.void
     return Effect.fromResult(FlushPlan.make(unit, core.registry)).pipe(
       Effect.tap(() => begin),
       Effect.flatMap((plan) => execute(core, plan)),
       Effect.tapError((error) => Effect.sync(() => schemaChanged(error) && core.catalog.forget())),
-      Effect.onError((cause) => Effect.sync(() => markAfter(core, cause)))
+      Effect.onError((cause) => Effect.sync(() => markAfter(core, life, cause)))
     )
   })

@@ -2,15 +2,17 @@
  * The connection that joined programs see. Each statement waits for its turn in the session, and a savepoint that a
  * program opens by itself (`sql.withTransaction`) becomes a level of the session: its state follows when it rolls back.
  */
-import { Context, Effect, Exit, type Fiber, Semaphore, Stream } from "effect"
+import { Context, Effect, Exit, Semaphore, Stream } from "effect"
 import { type SqlConnection, SqlError } from "effect/sql"
 import * as SessionState from "../SessionState.ts"
-import { change, type Core, type Frame, markFailed, placeOf, stateOf } from "./core.ts"
+import { type AnyFiber, change, type Core, type Frame, markFailed, placeOf, stateOf } from "./core.ts"
+import { Openers } from "./parked.ts"
 
-/** Who opens a savepoint through the gate: set by the session around its own. */
-export const Opening = Context.Reference<
-  { readonly frame: (snapshot: SessionState.SessionState) => Frame; readonly held: true } | undefined
->("effect-sql-session/internal/gate/Opening", { defaultValue: () => undefined })
+/** The level that a savepoint through the gate opens: set by the session around its own. */
+export const Opening = Context.Reference<((snapshot: SessionState.SessionState, since: number) => Frame) | undefined>(
+  "effect-sql-session/internal/gate/Opening",
+  { defaultValue: () => undefined }
+)
 
 type Run = Effect.Effect<unknown, SqlError.SqlError>
 
@@ -26,11 +28,12 @@ const ended = (): SqlError.SqlError =>
     })
   })
 
-const rawFrame = (snapshot: SessionState.SessionState): Frame => ({
+const rawFrame = (owners: ReadonlyArray<AnyFiber>) => (snapshot: SessionState.SessionState, since: number): Frame => ({
   id: {},
   kind: "raw",
   lock: Semaphore.makeUnsafe(1),
-  owner: undefined,
+  owners,
+  since,
   snapshot,
   failure: undefined,
   parked: undefined,
@@ -65,35 +68,50 @@ const isOpen = (core: Core, gate: SqlConnection.Connection): boolean => stateOf(
 /** Opens a level. The level above it is locked until this one ends. */
 const savepoint = (core: Core, gate: SqlConnection.Connection, index: number, run: Run): Run =>
   Effect.withFiber((fiber) => {
-    const opening = fiber.getRef(Opening)
+    const frameOf = fiber.getRef(Opening) ?? rawFrame(fiber.getRef(Openers))
     const parent = stateOf(core).frames[index - 1]
     if (parent === undefined || !isOpen(core, gate)) return Effect.fail(ended())
-    const open = Effect.tap(run, () => Effect.sync(() => push(core, (opening?.frame ?? rawFrame)(stateOf(core).unit))))
-    if (opening?.held === true) return open
-    return parent.lock.take(1).pipe(
-      Effect.andThen(Effect.onError(open, () => parent.lock.release(1)))
+    const open = Effect.suspend(() =>
+      // While it waited for its turn, the level above may have ended.
+      isOpen(core, gate) && stateOf(core).frames[index - 1]?.id === parent.id
+        ? Effect.tap(run, () => Effect.sync(() => push(core, frameOf(stateOf(core).unit, fiber.id))))
+        : Effect.fail(ended())
     )
+    return Effect.andThen(parent.lock.take(1), Effect.onError(open, () => parent.lock.release(1)))
   })
 
-const rollback = (core: Core, index: number, run: Run): Run =>
-  Effect.onExit(run, (exit) => {
-    restore(core, index)
-    if (Exit.isSuccess(exit)) return Effect.void
-    // The connection is lost, and no RELEASE will follow.
-    return Effect.andThen(pop(core, index), Effect.sync(() => markFailed(core, exit.cause)))
-  })
+/** The end of a level whose transaction has ended meanwhile says nothing of the one that was begun since. */
+const whileOpen = (core: Core, gate: SqlConnection.Connection, effect: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.suspend(() => isOpen(core, gate) ? effect : Effect.void)
 
-const release = (core: Core, index: number, run: Run): Run =>
+const rollback = (core: Core, gate: SqlConnection.Connection, index: number, run: Run): Run =>
   Effect.onExit(run, (exit) =>
-    Effect.andThen(
-      pop(core, index),
-      Effect.sync(() => {
-        if (Exit.isFailure(exit)) markFailed(core, exit.cause)
+    whileOpen(
+      core,
+      gate,
+      Effect.suspend(() => {
+        restore(core, index)
+        if (Exit.isSuccess(exit)) return Effect.void
+        // The connection is lost, and no RELEASE will follow.
+        return Effect.andThen(pop(core, index), Effect.sync(() => markFailed(core, exit.cause)))
       })
     ))
 
+const release = (core: Core, gate: SqlConnection.Connection, index: number, run: Run): Run =>
+  Effect.onExit(run, (exit) =>
+    whileOpen(
+      core,
+      gate,
+      Effect.andThen(
+        pop(core, index),
+        Effect.sync(() => {
+          if (Exit.isFailure(exit)) markFailed(core, exit.cause)
+        })
+      )
+    ))
+
 const statement = (core: Core, gate: SqlConnection.Connection, run: Run): Run =>
-  Effect.withFiber((fiber: Fiber.Fiber<unknown, unknown>) => {
+  Effect.withFiber((fiber: AnyFiber) => {
     const place = placeOf(core, stateOf(core), fiber)
     if (typeof place === "string" || !isOpen(core, gate)) return Effect.fail(ended())
     return place.lock.withPermit(Effect.suspend(() =>
@@ -104,7 +122,7 @@ const statement = (core: Core, gate: SqlConnection.Connection, run: Run): Run =>
   })
 
 /** Makes the gate to a connection whose transaction has the given depth in the client's count. */
-export const make = (core: Core, inner: SqlConnection.Connection, base: number): SqlConnection.Connection => {
+const make = (core: Core, inner: SqlConnection.Connection, base: number): SqlConnection.Connection => {
   const pass = <A>(sql: string, run: Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> => {
     const match = control.exec(sql)
     const index = match === null ? 0 : Number(match[2]) - base
@@ -113,8 +131,8 @@ export const make = (core: Core, inner: SqlConnection.Connection, base: number):
       : match[1] === "SAVEPOINT"
       ? savepoint(core, gate, index, run)
       : match[1] === "RELEASE SAVEPOINT"
-      ? release(core, index, run)
-      : rollback(core, index, run)
+      ? release(core, gate, index, run)
+      : rollback(core, gate, index, run)
     return gated as Effect.Effect<A, SqlError.SqlError>
   }
   const gate: SqlConnection.Connection = {
@@ -131,10 +149,11 @@ export const make = (core: Core, inner: SqlConnection.Connection, base: number):
 }
 
 /** Puts a gate into the level that `sql.withTransaction` made, and says what the session holds now. */
-export const install = (core: Core, services: Context.Context<never>): void => {
+export const install = (core: Core, id: object, services: Context.Context<never>): void => {
   const level = Context.getUnsafe(services, core.sql.transactionService)
   const [inner, base] = level
   const gate = make(core, inner, base) // The client keys its own bookkeeping by this very tuple: a new one would lose `afterCommit`.
   ;(level as [SqlConnection.Connection, number])[0] = gate
+  core.levels.set(level, id)
   change(core, (state) => ({ ...state, connected: { gate, direct: inner, base } }))
 }

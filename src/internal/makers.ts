@@ -37,26 +37,27 @@ const settingsOf = (options: Options): Core.Settings => ({
 /** Makes a session maker. */
 export const make = (environment: Environment, options: Options): SessionMakerService => {
   const { catalog, open, reactivity, sql } = environment
-  const session = Effect.acquireRelease(
-    Effect.contextWith((context: Context.Context<never>) =>
-      Effect.sync(() => {
-        const ambient = environment.ambient === undefined ? context : environment.ambient()
-        const session = Service.make(Core.make(settingsOf(options), sql, catalog, ambient, reactivity))
-        open.add(session)
-        return session
-      })
-    ),
-    (session) => Effect.ensuring(session.close, Effect.sync(() => open.delete(session)))
+  const acquire = Effect.contextWith((context: Context.Context<never>) =>
+    Effect.sync(() => {
+      const ambient = environment.ambient === undefined ? context : environment.ambient()
+      const session = Service.make(Core.make(settingsOf(options), sql, catalog, ambient, reactivity))
+      open.add(session)
+      return session
+    })
   )
+  const release = (session: Session["Service"]): Effect.Effect<void> =>
+    Effect.ensuring(session.close, Effect.sync(() => open.delete(session)))
+  const session = Effect.acquireRelease(acquire, release)
   const withSession = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Session>> =>
-    Effect.scoped(Effect.flatMap(session, (session) => Effect.provideService(effect, Session, session)))
+    Effect.acquireUseRelease(acquire, (session) => Effect.provideService(effect, Session, session), release)
   const once = <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     transaction: TransactionOptions
   ): Effect.Effect<A, E | CommitError, Exclude<R, Session>> =>
-    Effect.scoped(
-      Effect.flatMap(session, (session) =>
-        session.withTransaction(Effect.provideService(effect, Session, session), transaction))
+    Effect.acquireUseRelease(
+      acquire,
+      (session) => session.withTransaction(Effect.provideService(effect, Session, session), transaction),
+      release
     )
   return {
     make: session,

@@ -12,9 +12,18 @@ class RollbackSignal extends Data.TaggedError("RollbackSignal") {}
 export interface Parked {
   /** What `sql.withTransaction` put into the context: with it, a statement joins the transaction. */
   readonly services: Context.Context<never>
+  /** Commits, and gives the outcome as soon as it is known: the callbacks of `afterCommit` may still run. */
   readonly commit: Effect.Effect<Exit.Exit<void, SqlError.SqlError>>
   readonly rollback: Effect.Effect<Exit.Exit<void, SqlError.SqlError>>
+  /** Waits until all is over, callbacks too. */
+  readonly over: Effect.Effect<void>
 }
+
+/** Who opens a level: the fiber, and those that it was forked by, nearest first. */
+export const Openers = Context.Reference<ReadonlyArray<Fiber.Fiber<unknown, unknown>>>(
+  "effect-sql-session/internal/parked/Openers",
+  { defaultValue: () => [] }
+)
 
 /** What the client keeps of a transaction in a context, and the `Reactivity` that waits for its commit. */
 const isOfTransaction = (key: string): boolean =>
@@ -55,53 +64,71 @@ type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, 
 export interface Options {
   /** Makes the wait for a connection interruptible; all else here is not. */
   readonly restore: Restore
+  /**
+   * What becomes of the level when the wait is interrupted. A root is given up before the interruption goes on, with its
+   * connection. A savepoint may wait for another one to end, which nothing interrupts: it is left to roll itself back.
+   */
+  readonly whenInterrupted: "await" | "abandon"
   /** The context of the new level: without a transaction, or with that of the level above. */
   readonly enter: (context: Context.Context<never>) => Context.Context<never>
+  readonly openers: ReadonlyArray<Fiber.Fiber<unknown, unknown>>
+  /** Gets what gives the level up while it is being opened. */
+  readonly onStart: (abort: Effect.Effect<void>) => void
   /** Runs inside the new level, before anyone can join. */
   readonly onOpen: (services: Context.Context<never>) => void
 }
+
+type Outcome = Exit.Exit<void, SqlError.SqlError | RollbackSignal>
 
 /**
  * Opens a transaction, or a savepoint where the context has one. Must run uninterruptibly: from `BEGIN` on it ends by
  * `commit` or `rollback` only.
  */
-export const open = (
-  sql: SqlClient.SqlClient,
-  { enter, onOpen, restore }: Options
-): Effect.Effect<Parked, SqlError.SqlError> =>
+export const open = (sql: SqlClient.SqlClient, options: Options): Effect.Effect<Parked, SqlError.SqlError> =>
   Effect.withFiber((caller) => {
-    const outer = enter(caller.context)
+    const outer = Context.add(options.enter(caller.context), Openers, options.openers)
     const opened = Deferred.makeUnsafe<Context.Context<never>, SqlError.SqlError | RollbackSignal>()
     const decision = Deferred.makeUnsafe<void, RollbackSignal>()
+    const outcome = Deferred.makeUnsafe<Outcome>()
     const body = Effect.contextWith((inner: Context.Context<never>) => {
       const services = transactionServices(inner)
-      onOpen(services)
+      options.onOpen(services)
       Deferred.doneUnsafe(opened, Effect.succeed(services))
       return Deferred.await(decision)
     })
-    const holder = sql.withTransaction(body).pipe(
+    const holder = sql.withTransaction(
+      // The first callback of all: the session learns of the commit before any other does.
+      Effect.andThen(sql.afterCommit(Effect.asVoid(Deferred.succeed(outcome, Exit.void))), body)
+    ).pipe(
       Effect.tapCause((cause) => Deferred.failCause(opened, cause)),
       Effect.setContext(outer)
     )
-    return Effect.flatMap(Effect.forkDetach(holder, { startImmediately: true }), (fiber) =>
-      restore(Deferred.await(opened)).pipe(
+    return Effect.flatMap(Effect.forkDetach(holder, { startImmediately: true }), (fiber) => {
+      fiber.addObserver((exit) => Deferred.doneUnsafe(outcome, Effect.succeed(exit)))
+      options.onStart(Fiber.interrupt(fiber))
+      return options.restore(Deferred.await(opened)).pipe(
         Effect.onInterrupt(() =>
-          Fiber.interrupt(fiber)
+          options.whenInterrupted === "await"
+            ? Fiber.interrupt(fiber)
+            : Deferred.fail(decision, new RollbackSignal())
         ),
         Effect.catchTag("RollbackSignal", Effect.die),
-        Effect.map((services) => parked(services, decision, fiber))
-      ))
+        Effect.map((services) => parked(services, decision, Deferred.await(outcome), Fiber.await(fiber)))
+      )
+    })
   })
 
 const parked = (
   services: Context.Context<never>,
   decision: Deferred.Deferred<void, RollbackSignal>,
-  fiber: Fiber.Fiber<void, SqlError.SqlError | RollbackSignal>
+  outcome: Effect.Effect<Outcome>,
+  over: Effect.Effect<unknown>
 ): Parked => {
-  const ended = Effect.map(Fiber.await(fiber), (exit) => isRolledBack(exit) ? Exit.void : withoutSignal(exit))
+  const ended = Effect.map(outcome, (exit) => isRolledBack(exit) ? Exit.void : withoutSignal(exit))
   return {
     services,
     commit: Effect.uninterruptible(Effect.andThen(Deferred.succeed(decision, undefined), ended)),
-    rollback: Effect.uninterruptible(Effect.andThen(Deferred.fail(decision, new RollbackSignal()), ended))
+    rollback: Effect.uninterruptible(Effect.andThen(Deferred.fail(decision, new RollbackSignal()), ended)),
+    over: Effect.asVoid(over)
   }
 }

@@ -6,11 +6,17 @@ import * as IdentityKey from "../IdentityKey.ts"
 import type * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import * as Result from "../Result.ts"
-import { DetachedInstanceError, type FlushFailure, NotPersistentError, ObjectDeletedError } from "../SessionError.ts"
+import {
+  DetachedInstanceError,
+  type FlushFailure,
+  NotPersistentError,
+  ObjectDeletedError,
+  type UsageError
+} from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { ensureBegun, flush } from "./blocks.ts"
 import { changeUnit, type Core, onConnection, unitOf, type Values, values } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
+import { ensureBegun, flush } from "./levels.ts"
 import { type EntityMapping, keyOf, keyOfIdentity } from "./mapping.ts"
 import * as SelectSql from "./selectSql.ts"
 
@@ -25,7 +31,7 @@ export const Autoflush = Context.Reference<boolean>("effect-sql-session/internal
 export const autoflush = (core: Core): Effect.Effect<void, FlushFailure> =>
   Effect.withFiber((fiber) => core.autoflush && fiber.getRef(Autoflush) ? flush(core) : Effect.void)
 
-const beginFor = (core: Core, needed: boolean): Effect.Effect<void, SqlError.SqlError> =>
+const beginFor = (core: Core, needed: boolean): Effect.Effect<void, SqlError.SqlError | UsageError> =>
   needed || core.autobegin === "eager" ? ensureBegun(core) : Effect.void
 
 const keyOfRow = (
@@ -88,7 +94,7 @@ export const reload = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey,
   lock?: Query.LockOptions
-): Effect.fn.Return<Option.Option<SessionState.Row>, SqlError.SqlError | Schema.SchemaError> {
+): Effect.fn.Return<Option.Option<SessionState.Row>, SqlError.SqlError | Schema.SchemaError | UsageError> {
   const parameters = yield* Effect.fromResult(keyParameters(mapping, key))
   yield* beginFor(core, lock !== undefined)
   const rows = yield* values(core, SelectSql.byKey(mapping, lock), parameters)

@@ -12,6 +12,7 @@ import { type FlushFailure, NoResultFound, SessionClosedError, TransactionClosed
 import * as SessionState from "../SessionState.ts"
 import * as Blocks from "./blocks.ts"
 import { changeUnit, type Core, exclusive, failureOf, type Frame, placeOf, register, stateOf, unitOf } from "./core.ts"
+import * as Levels from "./levels.ts"
 import { keyOfIdentity } from "./mapping.ts"
 import * as Reads from "./reads.ts"
 import * as Writes from "./writes.ts"
@@ -78,7 +79,7 @@ const withConnection = (core: Core) =>
     "work",
     (): Effect.Effect<Frame, FlushFailure> =>
       Effect.withFiber((fiber) =>
-        Effect.flatMap(Effect.andThen(Reads.autoflush(core), Blocks.ensureBegun(core)), () => {
+        Effect.flatMap(Effect.andThen(Reads.autoflush(core), Levels.ensureBegun(core)), () => {
           const place = placeOf(core, stateOf(core), fiber)
           return typeof place === "string"
             ? Effect.fail(new TransactionClosedError({ operation: "Session.withConnection" }))
@@ -131,7 +132,7 @@ const writing = (core: Core) => ({
     core,
     "Session.expungeAll",
     "work",
-    () => Effect.sync(() => changeUnit(core, SessionState.forgotten))
+    () => Effect.sync(() => changeUnit(core, SessionState.expungeAll))
   ),
   expire: (target: unknown) => exclusive(core, "Session.expire", "work", () => Writes.expire(core, target)),
   expireAll: exclusive(
@@ -140,7 +141,7 @@ const writing = (core: Core) => ({
     "work",
     () => Effect.sync(() => changeUnit(core, SessionState.expireAll))
   ),
-  flush: Effect.withSpan(exclusive(core, "Session.flush", "work", () => Blocks.flush(core)), "Session.flush")
+  flush: Effect.withSpan(exclusive(core, "Session.flush", "work", () => Levels.flush(core)), "Session.flush")
 })
 
 const looking = (core: Core) => ({
@@ -160,8 +161,8 @@ const transacting = (core: Core) => ({
     Blocks.withTransaction(core, effect, options),
   withNested: (effect: Effect.Effect<never>) => Blocks.withNested(core, effect),
   withConnection: withConnection(core),
-  commit: Effect.withSpan(Blocks.commit(core), "Session.commit"),
-  rollback: Effect.withSpan(Blocks.rollback(core), "Session.rollback"),
+  commit: Effect.withSpan(Levels.commit(core), "Session.commit"),
+  rollback: Effect.withSpan(Levels.rollback(core), "Session.rollback"),
   transaction: Effect.sync(() => Option.fromUndefinedOr(stateOf(core).frames[0]?.handle)),
   nestedTransaction: Effect.sync(() =>
     Option.fromUndefinedOr(stateOf(core).frames.slice(1).findLast((frame) => frame.handle !== undefined)?.handle)

@@ -1,0 +1,342 @@
+/** Opens and ends the levels of a session's transaction: its root, and its savepoints. */
+import { Cause, Context, Effect, Exit, Option, Semaphore } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import {
+  type CommitError,
+  CommitOutcomeUnknown,
+  type FlushFailure,
+  type RollbackError,
+  TransactionAlreadyBegunError,
+  TransactionClosedError,
+  type UsageError
+} from "../SessionError.ts"
+import * as SessionState from "../SessionState.ts"
+import type { TransactionHandle, TransactionOptions } from "../Transaction.ts"
+import {
+  ancestry,
+  type AnyFiber,
+  change,
+  type Core,
+  type CoreState,
+  exclusive,
+  failureOf,
+  type Frame,
+  outlivedError,
+  outsideOf,
+  stateOf
+} from "./core.ts"
+import * as Flush from "./flush.ts"
+import * as Gate from "./gate.ts"
+import { beginStatement } from "./options.ts"
+import * as Parked from "./parked.ts"
+
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+export type How = "commit" | "rollback"
+
+export const indexOf = (state: CoreState, frame: Frame): number => state.frames.findIndex(({ id }) => id === frame.id)
+
+export const isOpen = (core: Core, frame: Frame): boolean => indexOf(stateOf(core), frame) >= 0
+
+/** A rollback flushes nothing and commits nothing: what those fail with cannot come from it. */
+const rollbackOnly = (effect: Effect.Effect<void, CommitError>): Effect.Effect<void, RollbackError> =>
+  Effect.catch(effect, (error) => {
+    switch (error._tag) {
+      case "SessionClosedError":
+      case "TransactionClosedError":
+      case "PendingRollbackError":
+      case "TransactionAlreadyBegunError":
+        return Effect.fail(error)
+      default:
+        return Effect.die(error)
+    }
+  })
+
+const handleOf = (
+  core: Core,
+  id: object,
+  parent: TransactionHandle | undefined,
+  nested: boolean
+): TransactionHandle => {
+  const end = (how: How) =>
+    Effect.suspend(() => {
+      const frame = stateOf(core).frames.find((frame) => frame.id === id)
+      return frame === undefined
+        ? Effect.fail(new TransactionClosedError({ operation: `Transaction.${how}` }))
+        : endByHand(core, `Transaction.${how}`, frame, how)
+    })
+  return {
+    isActive: Effect.sync(() =>
+      stateOf(core).frames.some((frame) => frame.id === id) && failureOf(stateOf(core)) === undefined
+    ),
+    commit: end("commit"),
+    rollback: rollbackOnly(end("rollback")),
+    nested,
+    parent: Option.fromUndefinedOr(parent)
+  }
+}
+
+/** The context of a root: the client's outer transaction, if the session lives in one, and the client's `Reactivity`. */
+const rootContext =
+  (core: Core, statement: string | undefined) => (context: Context.Context<never>): Context.Context<never> => {
+    const joined = Context.merge(Context.merge(outsideOf(core)(context), core.reactivity), core.ambient)
+    return Context.add(joined, SqlClient.BeginTransaction, statement) as Context.Context<never>
+  }
+
+/** What was opened while the session was reset or closed is rolled back, and nobody gets it. */
+const unlessOvertaken = (
+  core: Core,
+  life: object,
+  open: Effect.Effect<Parked.Parked, SqlError.SqlError>
+): Effect.Effect<Parked.Parked, SqlError.SqlError | UsageError> =>
+  Effect.matchCauseEffect(open, {
+    onFailure: (cause): Effect.Effect<Parked.Parked, SqlError.SqlError | UsageError> => {
+      const overtaken = outlivedError(core, life, "Session.begin")
+      return overtaken === undefined ? Effect.failCause(cause) : Effect.fail(overtaken)
+    },
+    onSuccess: (parked) => {
+      const overtaken = outlivedError(core, life, "Session.begin")
+      return overtaken === undefined
+        ? Effect.succeed(parked)
+        : Effect.andThen(parked.rollback, Effect.fail(overtaken))
+    }
+  })
+
+/** Begins the root. Must run uninterruptibly, with the root's lock. */
+export const openRoot = (
+  core: Core,
+  restore: Restore,
+  kind: "auto" | "explicit",
+  options?: TransactionOptions
+): Effect.Effect<Frame, SqlError.SqlError | UsageError> =>
+  Effect.withFiber((fiber) => {
+    const id = {}
+    const { life } = stateOf(core)
+    const opened = Parked.open(core.sql, {
+      restore,
+      enter: rootContext(core, beginStatement(options)),
+      openers: ancestry(fiber),
+      whenInterrupted: "await",
+      onStart: (opening) => change(core, (state) => ({ ...state, opening })),
+      onOpen: (services) => {
+        if (stateOf(core).life === life) Gate.install(core, id, services)
+      }
+    })
+    return unlessOvertaken(core, life, opened).pipe(
+      Effect.ensuring(Effect.sync(() => change(core, (state) => ({ ...state, opening: undefined })))),
+      Effect.map((parked): Frame => {
+        const frame: Frame = {
+          id,
+          kind,
+          lock: core.lock,
+          owners: [],
+          since: fiber.id,
+          snapshot: stateOf(core).unit,
+          failure: undefined,
+          parked,
+          handle: handleOf(core, id, undefined, false)
+        }
+        change(core, (state) => ({ ...state, frames: [frame], failure: undefined }))
+        return frame
+      })
+    )
+  })
+
+/** Begins the transaction that a statement needs, if there is none. */
+export const ensureBegun = (core: Core): Effect.Effect<void, SqlError.SqlError | UsageError> =>
+  Effect.suspend(() =>
+    stateOf(core).frames.length > 0
+      ? Effect.void
+      : Effect.uninterruptibleMask((restore) => Effect.asVoid(openRoot(core, restore, "auto")))
+  )
+
+/** Flushes where the session stands, beginning a transaction if there is something to write. */
+export const flush = (core: Core): Effect.Effect<void, FlushFailure> => Flush.flush(core, ensureBegun(core))
+
+/** Opens a savepoint. Must run uninterruptibly, without the lock of the level above: the gate takes it. */
+export const openNested = (
+  core: Core,
+  restore: Restore,
+  parent: Frame,
+  owners: ReadonlyArray<AnyFiber>
+): Effect.Effect<Frame, SqlError.SqlError> => {
+  const id = {}
+  const handle = handleOf(core, id, parent.handle, true)
+  const frame = (snapshot: SessionState.SessionState, since: number): Frame => ({
+    id,
+    kind: "nested",
+    lock: Semaphore.makeUnsafe(1),
+    owners,
+    since,
+    snapshot,
+    failure: undefined,
+    parked: undefined,
+    handle
+  })
+  const enter = (context: Context.Context<never>): Context.Context<never> =>
+    Context.add(
+      parent.parked === undefined ? context : Context.merge(context, parent.parked.services),
+      Gate.Opening,
+      frame
+    ) as Context.Context<never>
+  const opened = Parked.open(core.sql, {
+    restore,
+    enter,
+    openers: owners,
+    whenInterrupted: "abandon",
+    onStart: () => undefined,
+    onOpen: (services) => {
+      core.levels.set(Context.getUnsafe(services, core.sql.transactionService), id)
+    }
+  })
+  return Effect.map(opened, (parked) => {
+    change(core, (state) => ({
+      ...state,
+      frames: state.frames.map((other) => other.id === id ? { ...other, parked } : other)
+    }))
+    return stateOf(core).frames.find((other) => other.id === id) ?? { ...frame(stateOf(core).unit, 0), parked }
+  })
+}
+
+const wholeCause = (exit: Exit.Exit<void, SqlError.SqlError>): Cause.Cause<SqlError.SqlError> =>
+  exit._tag === "Failure" ? exit.cause : Cause.empty
+
+/** SQLSTATE classes 08 and 57P: the connection is gone, whatever the client calls it. */
+const isLost = (error: unknown): boolean => {
+  const reason = (error as { readonly reason?: { readonly _tag?: string; readonly cause?: unknown } } | undefined)
+    ?.reason
+  const code = (reason?.cause as { readonly code?: unknown } | undefined)?.code
+  return reason?._tag === "ConnectionError" || (typeof code === "string" && /^(08|57P)/.test(code))
+}
+
+const lostConnection = (cause: Cause.Cause<SqlError.SqlError>): boolean =>
+  cause.reasons.some((reason) =>
+    isLost(reason._tag === "Fail" ? reason.error : reason._tag === "Die" ? reason.defect : undefined)
+  )
+
+/** Ends the root in memory. */
+export const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionState.SessionState): void =>
+  change(core, (state) => ({
+    ...state,
+    unit: unit(state.unit),
+    frames: [],
+    connected: undefined,
+    failure: undefined
+  }))
+
+const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> =>
+  Effect.uninterruptible(Effect.flatMap(frame.parked!.commit, (exit): Effect.Effect<void, CommitError> => {
+    if (Exit.isSuccess(exit)) {
+      settle(core, (unit) => SessionState.committed(unit, core.expireOnCommit))
+      return Effect.void
+    }
+    settle(core, SessionState.rolledBack)
+    const cause = wholeCause(exit)
+    return lostConnection(cause)
+      ? Effect.fail(new CommitOutcomeUnknown({ cause: Cause.squash(cause) }))
+      : Effect.failCause(cause)
+  }))
+
+const rollbackRoot = (core: Core, frame: Frame): Effect.Effect<void> =>
+  Effect.uninterruptible(Effect.map(frame.parked!.rollback, () => {
+    // On a lost connection the server has rolled back by itself.
+    settle(core, SessionState.rolledBack)
+  }))
+
+const endNested = (frame: Frame, how: How): Effect.Effect<void> =>
+  Effect.flatMap(
+    how === "commit" ? frame.parked!.commit : frame.parked!.rollback,
+    (exit) =>
+      how === "rollback" || Exit.isSuccess(exit) ? Effect.void : Effect.orDie(Effect.failCause(wholeCause(exit)))
+  )
+
+/** Ends one level, with its lock in hand. */
+const endTop = (core: Core, frame: Frame, how: How): Effect.Effect<void, CommitError> => {
+  if (stateOf(core).frames[0]?.id !== frame.id) return endNested(frame, how)
+  return how === "commit" ? commitRoot(core, frame) : rollbackRoot(core, frame)
+}
+
+const flushBefore = (core: Core, how: How): Effect.Effect<void, FlushFailure> =>
+  how === "commit" ? flush(core) : Effect.void
+
+/** Ends a level and those inside it, innermost first, each when its running operation is done. */
+export const endThrough = (core: Core, operation: string, frame: Frame, how: How): Effect.Effect<void, CommitError> =>
+  Effect.suspend(() => {
+    const { frames } = stateOf(core)
+    const index = frames.findIndex(({ id }) => id === frame.id)
+    if (index < 0) return Effect.void
+    const top = frames.at(-1)!
+    if (top.kind === "raw") return Effect.fail(new TransactionAlreadyBegunError({ operation }))
+    const end = top.lock.withPermit(Effect.suspend(() => {
+      if (!isOpen(core, top)) return Effect.void
+      return Effect.andThen(flushBefore(core, how), Effect.suspend(() => endTop(core, top, how)))
+    }))
+    // The callbacks of `afterCommit` run without the lock: they may use this session.
+    const ended = Effect.andThen(end, top.parked === undefined ? Effect.void : top.parked.over)
+    return index === frames.length - 1 ? ended : Effect.andThen(end, endThrough(core, operation, frame, how))
+  })
+
+/** Ends a level before its block does. */
+const endByHand = (core: Core, operation: string, frame: Frame, how: How): Effect.Effect<void, CommitError> =>
+  Effect.gen(function*() {
+    yield* exclusive(core, operation, how === "commit" ? "work" : "end", () => flushBefore(core, how))
+    const inside = stateOf(core).frames.slice(Math.max(0, indexOf(stateOf(core), frame)))
+    if (!isOpen(core, frame)) return yield* new TransactionClosedError({ operation })
+    yield* Effect.ensuring(
+      endThrough(core, operation, frame, how),
+      Effect.sync(() => {
+        for (const level of inside) if (!isOpen(core, level)) core.endedByHand.add(level.id)
+        if (frame.kind === "explicit" && !isOpen(core, frame)) {
+          change(core, (state) => ({ ...state, endedIn: frame.id }))
+        }
+      })
+    )
+  })
+
+const endRoot = (core: Core, how: How): Effect.Effect<void, CommitError> =>
+  Effect.gen(function*() {
+    const operation = `Session.${how}`
+    yield* exclusive(core, operation, how === "commit" ? "work" : "end", () => flushBefore(core, how))
+    const root = stateOf(core).frames[0]
+    // The flush may have begun the transaction that is to be committed.
+    if (root !== undefined) return yield* endByHand(core, operation, root, how)
+    yield* exclusive(core, operation, "end", () =>
+      Effect.sync(() =>
+        settle(core, (unit) =>
+          how === "commit" ? SessionState.committed(unit, core.expireOnCommit) : SessionState.rolledBack(unit))
+      ))
+  })
+
+/** Commits the root transaction by hand; without one, what is pending is written first. */
+export const commit = (core: Core): Effect.Effect<void, CommitError> => endRoot(core, "commit")
+
+/** Rolls the root transaction back by hand; without one, what is pending is dropped. */
+export const rollback = (core: Core): Effect.Effect<void, RollbackError> => rollbackOnly(endRoot(core, "rollback"))
+
+/** Rolls levels back without waiting for their turn, and lets what waits for them go on. */
+export const forceRollback = (
+  core: Core,
+  from: number,
+  unit: (unit: SessionState.SessionState) => SessionState.SessionState
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const levels = stateOf(core).frames.slice(Math.max(from, 0)).reverse()
+    const ended = Effect.forEach(levels, ({ parked }) => parked === undefined ? Effect.void : parked.rollback, {
+      discard: true
+    })
+    return from > 0 ? ended : Effect.andThen(ended, settleAndUnlock(core, unit))
+  })
+
+/** Ends the root in memory. Locks that are held for levels inside it are given back. */
+const settleAndUnlock = (
+  core: Core,
+  unit: (unit: SessionState.SessionState) => SessionState.SessionState
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const parents = stateOf(core).frames.slice(0, -1)
+    settle(core, unit)
+    return Effect.forEach(parents, ({ lock }) => lock.release(1), { discard: true })
+  })
+
+/** What a context needs to join a level. */
+export const servicesOf = (frame: Frame): Context.Context<never> => frame.parked?.services ?? Context.empty()
