@@ -25,8 +25,10 @@ import type {
   NoResultFound,
   NotPersistentError,
   ObjectDeletedError,
+  ReadError,
   RollbackError,
   SessionClosedError,
+  TargetError,
   UsageError
 } from "./SessionError.ts"
 import type { SessionMaker } from "./SessionMaker.ts"
@@ -39,22 +41,6 @@ import type { TransactionHandle, TransactionOptions } from "./Transaction.ts"
  * @since 0.1.0
  */
 export type Ref<E extends Entity.Any> = Entity.EntityRef<E["Type"], Entity.Identity<E>>
-
-/**
- * What a read can fail with: the flush before it, and rows that their schema cannot decode.
- *
- * @category errors
- * @since 0.1.0
- */
-export type ReadError = FlushFailure
-
-/**
- * What the use of a target can fail with.
- *
- * @category errors
- * @since 0.1.0
- */
-export type TargetError = ReadError | DetachedInstanceError | ObjectDeletedError
 
 /**
  * The members of a session. A member without parentheses is an `Effect` value.
@@ -75,6 +61,7 @@ export interface SessionService {
   ) => Effect.Effect<ReadonlyArray<Ref<E>>, Schema.SchemaError | DetachedInstanceError | UsageError>
   /**
    * Applies a patch to the latest version that this session knows, and gives the new one: written by the next flush.
+   * What the database makes, and a version, are known after it: `flush`, then `current`.
    *
    * A snapshot that this session has never seen is taken as the row's present state. Without a version column such an
    * update can overwrite what another transaction wrote in between: give the entity an `Entity.Version`, or

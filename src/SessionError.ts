@@ -291,3 +291,33 @@ export type BeginError = SqlError.SqlError | UsageError | TransactionAlreadyBegu
  * @since 0.1.0
  */
 export type RollbackError = UsageError | TransactionAlreadyBegunError
+
+/**
+ * What a read can fail with: the flush before it, and rows that their schema cannot decode.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ReadError = FlushFailure
+
+/**
+ * What the use of a target can fail with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type TargetError = ReadError | DetachedInstanceError | ObjectDeletedError
+
+/**
+ * Whatever a session can fail with, for a boundary that maps errors, such as an HTTP handler.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Any =
+  | TargetError
+  | CommitError
+  | BeginError
+  | NoResultFound
+  | MultipleResultsFound
+  | NotPersistentError

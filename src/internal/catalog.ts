@@ -13,7 +13,7 @@ export interface ColumnFacts {
   /** The value comes back as it was sent: no precision, no canonical form. */
   readonly exact: boolean
   readonly generated: boolean
-  /** The default is a sequence: values grow in the order in which rows are inserted. */
+  /** The default is a rising sequence of the column: values grow in the order in which rows are inserted. */
   readonly sequence: boolean
 }
 
@@ -47,7 +47,9 @@ SELECT w.ord::int4, c.relkind::text, c.relhasrules, current_setting('server_vers
   a.attname::text, format_type(a.atttypid, -1),
   (CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END)::int8::int4,
   t.typcategory = 'A', t.typtype = 'd' OR a.atttypmod <> -1, a.attgenerated <> '',
-  a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false)
+  (a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false)) AND EXISTS (
+    SELECT FROM pg_sequence q WHERE q.seqrelid = pg_get_serial_sequence(w.name, a.attname)::regclass
+      AND q.seqincrement > 0 AND NOT q.seqcycle)
 FROM unnest($1::text[]) WITH ORDINALITY AS w(name, ord)
 JOIN pg_class c ON c.oid = to_regclass(w.name)
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

@@ -1,8 +1,8 @@
 /** How one field of an entity passes between its value in the program and its value on the wire. */
-import { Exit, Result, Schema, type SchemaAST, SchemaIssue } from "effect"
+import { Exit, Result, Schema, SchemaAST, SchemaIssue } from "effect"
 
 /** A value on its way, or why it cannot pass. */
-export type Passed = Result.Result<unknown, SchemaIssue.Issue>
+type Passed = Result.Result<unknown, SchemaIssue.Issue>
 
 export interface Codec {
   /** Says that a value read from the database is already the value in the program: the common case, at no cost. */
@@ -11,6 +11,10 @@ export interface Codec {
   /** Says that encoding gives back what it got. */
   readonly encodesPlain: boolean
   readonly encode: (value: unknown) => Passed
+  /** As `encode`, for a value that a program gives to a query: its type and the checks of its schema too. */
+  readonly check: (value: unknown) => Passed
+  /** Says that the column can only be `json` or `jsonb`: what is encoded is a record, or anything. */
+  readonly isJson: boolean
 }
 
 type Guard = (u: unknown) => boolean
@@ -57,6 +61,23 @@ const unionGuard = (ast: SchemaAST.Union): Guard | undefined => {
   return (u) => guards.some((guard) => guard(u))
 }
 
+const hasChecks = (ast: SchemaAST.AST): boolean =>
+  ast.checks !== undefined || (ast._tag === "Union" && ast.types.some(hasChecks))
+
+const isJson = (ast: SchemaAST.AST): boolean => {
+  switch (ast._tag) {
+    case "Objects":
+    case "ObjectKeyword":
+    case "Unknown":
+    case "Any":
+      return true
+    case "Union":
+      return ast.types.some(isJson)
+    default:
+      return false
+  }
+}
+
 const passed = (exit: Exit.Exit<unknown, Schema.SchemaError>): Passed => {
   if (Exit.isSuccess(exit)) return Result.succeed(exit.value)
   const error = Exit.findErrorOption(exit)
@@ -76,7 +97,12 @@ export const make = (schema: Schema.Top): Codec => {
   const decode = Schema.decodeUnknownExit(runnable)
   const encode = Schema.encodeUnknownExit(runnable)
   const guard = plainGuard(schema.ast)
+  const checked = Schema.decodeUnknownExit(Schema.toType(runnable))
+  const plain = (value: unknown): Passed =>
+    guard !== undefined && !hasChecks(schema.ast) && guard(value) ? Result.succeed(value) : passed(checked(value))
   return {
+    check: guard === undefined ? (value) => passed(encode(value)) : plain,
+    isJson: isJson(SchemaAST.toEncoded(schema.ast)),
     isPlain: guard ?? never,
     decode: (encoded) => passed(decode(encoded)),
     encodesPlain: guard !== undefined,

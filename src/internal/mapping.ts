@@ -52,7 +52,7 @@ export interface EntityMapping {
 export type Naming = (field: string) => string
 
 /** Quotes an identifier as PostgreSQL wants it. */
-export const quote = (name: string): string => `"${name.replaceAll("\"", "\"\"")}"`
+const quote = (name: string): string => `"${name.replaceAll("\"", "\"\"")}"`
 
 const failMapping = (entity: string, detail: string, field?: string): never => {
   throw new MappingError({ entity, detail, ...(field === undefined ? {} : { field }) })
@@ -99,7 +99,7 @@ const versionField = (entity: Entity.Any): string | undefined => {
 }
 
 /** The relations that stand on a class, by name. */
-export const relationsOf = (entity: Entity.Any): ReadonlyArray<readonly [name: string, relation: Relation.Any]> =>
+const relationsOf = (entity: Entity.Any): ReadonlyArray<readonly [name: string, relation: Relation.Any]> =>
   Object.entries(entity).filter((entry): entry is [string, Relation.Any] => Relation.isRelation(entry[1]))
 
 const checkNames = (entity: Entity.Any): void => {

@@ -1,5 +1,6 @@
 /** Orders the operations of a flush, and breaks the cycles that no order satisfies. */
 import { Option, Result } from "effect"
+import * as IdentityKey from "../IdentityKey.ts"
 import type { Registry } from "../Registry.ts"
 import { FlushError } from "../SessionError.ts"
 import type * as SessionState from "../SessionState.ts"
@@ -105,15 +106,26 @@ const mend = (plan: Plan, cycle: ReadonlyArray<Cut>): boolean =>
 const failure = (plan: Plan, cycle: ReadonlyArray<Cut>): FlushError => {
   const names = Array.from(new Set(cycle.map((cut) => plan.operations[cut.to]!.mapping.name)))
   const swap = cycle.find((cut) => cut.reason._tag === "Unique")
-  const fields = cycle.flatMap((cut) => cut.reason._tag === "Half" ? [] : cut.reason.columns)
-    .map((column) => column.field)
+  const columns = cycle.flatMap((cut) => cut.reason._tag === "Half" ? [] : cut.reason.columns)
+  const fields = Array.from(new Set(columns.map((column) => column.field))).join(", ")
+  const keys = cycle.flatMap((cut) => keyOf(plan.operations[cut.to]!) ?? []).join(", ")
   return new FlushError({
     entity: names[0]!,
+    ...(keys === "" ? {} : { key: keys }),
     reason: swap === undefined ? "cycle" : "uniqueSwap",
     detail: swap === undefined
-      ? `rows of ${names.join(", ")} refer to each other in a cycle. Make one of ${fields.join(", ")} nullable.`
-      : `unique values of ${fields.join(", ")} are swapped, and none can be NULL for a moment. Flush in two steps.`
+      ? `rows of ${names.join(", ")} refer to each other in a cycle. Make one of ${fields} nullable.`
+      : `the unique values of ${fields} are swapped, and none can be NULL for a moment. Flush in two steps.`
   })
+}
+
+const keyOf = (operation: Operation): string | undefined => {
+  if (operation._tag === "Insert") {
+    return operation.known === undefined
+      ? undefined
+      : IdentityKey.format(operation.known)
+  }
+  return operation.entry === undefined ? undefined : IdentityKey.format(operation.entry.key)
 }
 
 /** Orders operations into batches of one kind, entity and set of columns. */

@@ -100,11 +100,13 @@ export const open = (sql: SqlClient.SqlClient, options: Options): Effect.Effect<
       // The first callback of all: the session learns of the commit before any other does.
       Effect.andThen(sql.afterCommit(Effect.asVoid(Deferred.succeed(outcome, Exit.void))), body)
     ).pipe(
-      Effect.tapCause((cause) => Deferred.failCause(opened, cause)),
       Effect.setContext(outer)
     )
     return Effect.flatMap(Effect.forkDetach(holder, { startImmediately: true }), (fiber) => {
-      fiber.addObserver((exit) => Deferred.doneUnsafe(outcome, Effect.succeed(exit)))
+      fiber.addObserver((exit) => {
+        Deferred.doneUnsafe(outcome, Effect.succeed(exit))
+        if (Exit.isFailure(exit)) Deferred.doneUnsafe(opened, Effect.failCause(exit.cause))
+      })
       options.onStart(Fiber.interrupt(fiber))
       return options.restore(Deferred.await(opened)).pipe(
         Effect.onInterrupt(() =>

@@ -48,7 +48,7 @@ const keyOfRow = (
 }
 
 /** Takes rows into the map. A row that the session holds already keeps its value, unless it has expired. */
-export const attach = (
+const attach = (
   core: Core,
   mapping: EntityMapping,
   rows: Values,
@@ -89,7 +89,7 @@ const keyParameters = (
 }
 
 /** Reads one row now. A row that is gone leaves the map. */
-export const reload = Effect.fnUntraced(function*(
+const reload = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey,

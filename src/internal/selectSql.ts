@@ -1,53 +1,57 @@
 /** Writes the SELECT of a query, with its values encoded by the schemas of their fields. */
 import { PgTypes } from "@effect/sql-pg"
-import { Result, type Schema, SchemaIssue } from "effect"
+import { Result as R, type Schema, SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import * as Expression from "../Expression.ts"
 import type * as Query from "../Query.ts"
-import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
 import { arrayText } from "./transport.ts"
 
-/** A parameter of any encoded value: what the driver cannot infer is JSON. */
-export const parameter = (encoded: unknown): unknown =>
-  typeof encoded === "object" && encoded !== null && !Array.isArray(encoded) && !(encoded instanceof Date) &&
-    !ArrayBuffer.isView(encoded)
-    ? PgTypes.jsonb(encoded)
-    : encoded
-
 type Errors = Array<Schema.SchemaError>
 
-const encoder = (mapping: EntityMapping, column: Column, errors: Errors) => (value: unknown): unknown => {
-  const checked = check(mapping, column, value)
-  if (Result.isSuccess(checked)) return checked.success
-  errors.push(checked.failure)
-  return null
-}
+/** Encodes a value that a program compares a column with: one that is not of its field is an error, not SQL. */
+const encode = (
+  mapping: EntityMapping,
+  column: Column,
+  value: unknown
+): R.Result<unknown, Schema.SchemaError> =>
+  R.mapError(column.codec.check(value), (issue) => fieldError(mapping, column.field, issue))
 
-/** Encodes a value that a program compares a column with: one of another type is an error, not SQL. */
+/** A value as a parameter of its own. */
+const parameter = (column: Column, encoded: unknown): unknown =>
+  column.codec.isJson && encoded !== null ? PgTypes.jsonb(encoded) : encoded
+
+/** A value that a column is compared with, as a parameter. */
 export const check = (
   mapping: EntityMapping,
   column: Column,
   value: unknown
-): Result.Result<unknown, Schema.SchemaError> => {
-  const encoded = column.codec.encodesPlain && !column.codec.isPlain(value)
-    ? Result.mapError(column.codec.decode(value), (issue) => fieldError(mapping, column.field, issue))
-    : Hydrate.encode(mapping, column, value, "select")
-  return Result.map(encoded, parameter)
+): R.Result<unknown, Schema.SchemaError> => R.map(encode(mapping, column, value), (one) => parameter(column, one))
+
+const orReport = <A>(result: R.Result<A, Schema.SchemaError>, errors: Errors): A | null => {
+  if (R.isSuccess(result)) return result.success
+  errors.push(result.failure)
+  return null
 }
+
+/** A list as one parameter, which PostgreSQL takes as an array of the column's type. */
+const list = (mapping: EntityMapping, column: Column, values: ReadonlyArray<unknown>, errors: Errors): string =>
+  arrayText(values.map((value) => {
+    const encoded = orReport(encode(mapping, column, value), errors)
+    return column.codec.isJson && encoded !== null ? JSON.stringify(encoded) : encoded
+  }))
 
 const columnsOf = (mapping: EntityMapping, errors: Errors): Record<string, unknown> => {
   const columns: Record<string, unknown> = {}
   for (const column of mapping.columns) {
-    const encode = encoder(mapping, column, errors)
     Object.defineProperty(columns, column.field, {
       enumerable: true,
       get: () =>
         Expression.column({
           name: `t.${column.quoted}`,
-          encode,
-          list: (values) => arrayText(values.map(encode))
+          encode: (value) => orReport(check(mapping, column, value), errors),
+          list: (values) => list(mapping, column, values, errors)
         })
     })
   }
@@ -111,7 +115,7 @@ const lockWords: Readonly<Record<Query.LockOptions["lock"], string>> = {
 }
 
 /** The locking clause, with its leading space. */
-export const lockClause = (lock: Query.LockOptions | undefined): string =>
+const lockClause = (lock: Query.LockOptions | undefined): string =>
   lock === undefined
     ? ""
     : ` FOR ${lockWords[lock.lock]} OF t${
@@ -122,7 +126,7 @@ export const lockClause = (lock: Query.LockOptions | undefined): string =>
 export const select = (
   mapping: EntityMapping,
   query: Query.Select<unknown, unknown>
-): Result.Result<Statement.Fragment, Schema.SchemaError> => {
+): R.Result<Statement.Fragment, Schema.SchemaError> => {
   const errors: Errors = []
   const columns = columnsOf(mapping, errors)
   const conditions = query.conditions.flatMap((condition) =>
@@ -139,7 +143,7 @@ export const select = (
     ...natural(mapping, "offset", query.offset, errors),
     Statement.literal(lockClause(query.lock))
   ]
-  return errors.length > 0 ? Result.fail(errors[0]!) : Result.succeed(Statement.fragment(segments))
+  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))
 }
 
 /** The SELECT of one row by its key. */

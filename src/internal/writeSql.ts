@@ -4,7 +4,7 @@ import type { Column, EntityMapping } from "./mapping.ts"
 import * as Transport from "./transport.ts"
 
 /** How the rows that come back are matched to those that were sent. */
-export type Matching =
+type Matching =
   /** The ordinal of the row comes back with it. */
   | "ordinal"
   /** The key was sent, and comes back. */
