@@ -89,8 +89,10 @@ export const format = (self: IdentityKey): string => {
 
 type Comparable = string | number | bigint
 
-const comparable = (value: unknown): Comparable =>
-  typeof value === "number" || typeof value === "bigint" || typeof value === "string" ? value : String(value)
+const comparable = (value: unknown): Comparable => {
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "string") return value
+  return value instanceof Date ? value.getTime() : String(value)
+}
 
 /**
  * Orders keys of one entity by their values: the order in which a flush updates and deletes rows, so that two sessions

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { HashMap, Option, Predicate } from "effect"
+import { HashMap, HashSet, Option, Predicate } from "effect"
 import type * as Entity from "./Entity.ts"
 import type * as IdentityKey from "./IdentityKey.ts"
 import * as Mapping from "./internal/mapping.ts"
@@ -48,11 +48,13 @@ export const fromState = (state: SessionState.SessionState, registry: Registry):
     )
   return {
     [TypeId]: TypeId,
-    size: HashMap.size(state.entries),
+    size: HashMap.size(state.entries) - HashSet.size(state.deleted),
     get: (entity, id) => get(entity, id),
     has: (entity, id) => Option.isSome(get(entity, id)),
     *[Symbol.iterator]() {
-      for (const entry of HashMap.values(state.entries)) yield [entry.key, entry.value] as const
+      for (const entry of HashMap.values(state.entries)) {
+        if (!SessionState.isMarked(state, entry.key)) yield [entry.key, entry.value] as const
+      }
     }
   }
 }

@@ -50,11 +50,19 @@ class ResultImpl<A> implements Result<A> {
   readonly isEntity: boolean
   readonly all: ReadonlyArray<A>
   readonly rowCount: number
-  constructor(entity: string, isEntity: boolean, all: ReadonlyArray<A>, rowCount: number) {
+  readonly scalars: ReadonlyArray<unknown>
+  constructor(
+    entity: string,
+    isEntity: boolean,
+    all: ReadonlyArray<A>,
+    rowCount: number,
+    scalars: ReadonlyArray<unknown>
+  ) {
     this.entity = entity
     this.isEntity = isEntity
     this.all = all
     this.rowCount = rowCount
+    this.scalars = scalars
   }
   [Symbol.iterator](): Iterator<A> {
     return this.all[Symbol.iterator]()
@@ -75,9 +83,6 @@ class ResultImpl<A> implements Result<A> {
     const { entity, all: { length: count } } = this
     return count > 1 ? Effect.fail(new MultipleResultsFound({ entity, count })) : Effect.succeed(this.first)
   }
-  get scalars(): ReadonlyArray<unknown> {
-    return this.isEntity ? this.all : this.all.map((row) => Object.values(row as object)[0])
-  }
   get mappings(): ReadonlyArray<Readonly<Record<string, unknown>>> {
     return this.isEntity
       ? this.all.map((row) => ({ [this.entity]: row }))
@@ -86,7 +91,9 @@ class ResultImpl<A> implements Result<A> {
   get unique(): Result<A> {
     // Instances of one identity map are one value each; plain rows are compared by content.
     const rows = this.isEntity ? Array.from(new Set(this.all)) : distinct(this.all)
-    return new ResultImpl(this.entity, this.isEntity, rows, rows.length)
+    const kept = new Set<unknown>(rows)
+    const scalars = this.isEntity ? rows : this.scalars.filter((_, index) => kept.has(this.all[index]))
+    return new ResultImpl(this.entity, this.isEntity, rows, rows.length, scalars)
   }
   partitions(size: number): ReadonlyArray<ReadonlyArray<A>> {
     return Arr.chunksOf(this.all, size)
@@ -109,13 +116,16 @@ const distinct = <A>(rows: ReadonlyArray<A>): ReadonlyArray<A> => {
  * @since 0.1.0
  */
 export const ofEntity = <A>(entity: string, all: ReadonlyArray<A>): Result<A> =>
-  new ResultImpl(entity, true, all, all.length)
+  new ResultImpl(entity, true, all, all.length, all)
 
 /**
- * Makes the result of a plain statement.
+ * Makes the result of a plain statement, with the first column of each row.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const ofRows = <A>(all: ReadonlyArray<A>, rowCount: number): Result<A> =>
-  new ResultImpl("the statement", false, all, rowCount)
+export const ofRows = <A>(
+  all: ReadonlyArray<A>,
+  rowCount: number,
+  scalars: ReadonlyArray<unknown> = all.map((row) => Object.values(row as object)[0])
+): Result<A> => new ResultImpl("the statement", false, all, rowCount, scalars)

@@ -132,9 +132,12 @@ const foreignKeys = (
   entities: ReadonlyMap<string, Entity.Any>
 ): ReadonlyArray<ForeignKey> =>
   relationsOf(entity).map(([name, relation]) => {
-    const target = relation.target() as unknown as Entity.Any
-    if (entities.get(target?.identifier) !== target) {
-      failMapping(entity.identifier, `leads to ${target?.identifier}, which is not in the registry. Add it`, name)
+    const target = relation.target() as unknown as Entity.Any | undefined
+    if (target === undefined) {
+      return failMapping(entity.identifier, "leads to nothing: its thunk gives undefined (an import cycle?)", name)
+    }
+    if (entities.get(target.identifier) !== target) {
+      failMapping(entity.identifier, `leads to ${target.identifier}, which is not in the registry. Add it`, name)
     }
     const columns = pick(relation.foreignKey, `the foreign key of ${name}`)
     if (columns.length !== fieldsOf(target.mapping.primaryKey).length) {
@@ -188,7 +191,10 @@ export const make = (
     byField,
     key,
     version: version === undefined ? undefined : byField.get(version),
-    unique: unique.map((fields) => pick(fieldsOf(fields), "unique")),
+    unique: unique.map((fields) => {
+      if (fields.length === 0) failMapping(name, "unique has a tuple of no field")
+      return pick(fieldsOf(fields), "unique")
+    }),
     dirtyLock: entity.mapping.optimisticLock === "dirty",
     foreignKeys: foreignKeys(entity, pick, entities),
     selectList: columns.map((column) => `t.${column.quoted}`).join(", ")

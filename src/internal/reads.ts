@@ -177,11 +177,14 @@ export const execute = (
     yield* autoflush(core)
     yield* ensureBegun(core)
     const raw = (yield* onConnection(core, statement.raw)) as {
-      readonly rows?: ReadonlyArray<object>
+      readonly rows?: ReadonlyArray<Readonly<Record<string, unknown>>>
+      readonly fields?: ReadonlyArray<{ readonly name: string }>
       readonly rowCount?: number
     }
     const rows = transformed(core, raw.rows ?? [])
-    return Result.ofRows(rows, raw.rowCount ?? rows.length)
+    // A record does not keep the order of its columns: a name like "1" comes first.
+    const first = raw.fields?.[0]?.name ?? ""
+    return Result.ofRows(rows, raw.rowCount ?? rows.length, (raw.rows ?? []).map((row) => row[first]))
   })
 
 /** What a target stands for in this session. */

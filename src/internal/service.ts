@@ -1,5 +1,5 @@
 /** The members of a session, over what its modules do. */
-import { Effect, Option } from "effect"
+import { Array as Arr, Effect, Option } from "effect"
 import type { Statement } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
@@ -91,9 +91,6 @@ const withConnection = (core: Core) =>
 const withoutAutoflush = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.provideService(effect, Reads.Autoflush, false)
 
-const firstColumn = (row: unknown, executable: Executable): unknown =>
-  Query.isQuery(executable) ? row : Object.values(row as object)[0]
-
 const reading = (core: Core) => {
   const run = (executable: Executable) => execute(core, executable)
   return {
@@ -101,11 +98,7 @@ const reading = (core: Core) => {
     all: (executable: Executable) => Effect.map(run(executable), (result) => result.all),
     one: (executable: Executable) => Effect.flatMap(run(executable), (result) => result.one),
     first: (executable: Executable) => Effect.map(run(executable), (result) => result.first),
-    scalar: (executable: Executable) =>
-      Effect.map(
-        run(executable),
-        (result: Result.Result<unknown>) => Option.map(result.first, (row) => firstColumn(row, executable))
-      ),
+    scalar: (executable: Executable) => Effect.map(run(executable), (result) => Arr.head(result.scalars)),
     scalars: (executable: Executable) => Effect.map(run(executable), (result) => result.scalars)
   }
 }
