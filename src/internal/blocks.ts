@@ -36,8 +36,7 @@ import {
   servicesOf
 } from "./levels.ts"
 import { beginStatement } from "./options.ts"
-
-const inOuter = (core: Core): boolean => Context.getOrUndefined(core.ambient, core.sql.transactionService) !== undefined
+import { inOuter } from "./outer.ts"
 
 /** The level of a block: one that it has begun, or the one of the program that it is to be a savepoint of. */
 interface Begun {

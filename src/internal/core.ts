@@ -17,21 +17,25 @@ export interface Settings {
   readonly info: Readonly<Record<string, unknown>>
 }
 
+/** Something that fibers have opened without a bracket. */
+export interface Owned {
+  /** The fiber, and those that it was forked by, nearest first. */
+  readonly owners: ReadonlyArray<AnyFiber>
+  /** The last fiber that was there when it was opened. */
+  readonly since: number
+}
+
 /**
  * A level of a transaction: the root, or a savepoint.
  *
  * `auto` was begun by a statement that needed it, `explicit` by `begin` or a bracket, `nested` by `beginNested` or its
  * bracket, `raw` by a plain `sql.withTransaction` of a program that joined.
  */
-export interface Frame {
+export interface Frame extends Owned {
   readonly id: object
   readonly kind: "auto" | "explicit" | "nested" | "raw"
   /** Held by each operation in this level; a level below it waits for the whole of this one. */
   readonly lock: Semaphore.Semaphore
-  /** Who opened a savepoint without a bracket: the fiber, and those that it was forked by, nearest first. */
-  readonly owners: ReadonlyArray<AnyFiber>
-  /** The last fiber that was there when the level was opened. */
-  readonly since: number
   readonly snapshot: SessionState.SessionState
   readonly failure: Cause.Cause<unknown> | undefined
   readonly parked: Parked | undefined
@@ -176,16 +180,16 @@ export const ancestry = (fiber: AnyFiber): ReadonlyArray<AnyFiber> => {
 }
 
 /**
- * Whether a fiber has opened a savepoint without a bracket, or was forked since then by the fiber that has. The one that
- * it was forked by takes the place of a fiber that has ended (a timeout around the opening forks one). The mark in the
- * context says so too, but a region that gives back its context, such as a span, takes the mark away.
+ * Whether a fiber has opened something without a bracket, or was forked since then by the fiber that has. The mark in
+ * the context says so too, but a region that gives back its context, such as a span, takes the mark away.
  */
-const belongs = (frame: Frame, fiber: AnyFiber): boolean => {
-  const owner = frame.owners.find((owner) => owner.pollUnsafe() === undefined)
-  if (owner === undefined) return false
+export const isOfOwners = ({ owners, since }: Owned, fiber: AnyFiber): boolean => {
+  const owner = owners.find((owner) => owner.pollUnsafe() === undefined)
+  // Nobody who is left opened it: better that anyone is inside than that everyone waits for its end.
+  if (owner === undefined) return owners.length > 0
   let child: AnyFiber | undefined
   for (let at: AnyFiber | undefined = fiber; at !== undefined; at = parentOf(at)) {
-    if (at === owner) return child === undefined || child.id > frame.since
+    if (at === owner) return child === undefined || child.id > since
     child = at
   }
   return false
@@ -198,7 +202,7 @@ export const placeOf = (core: Core, state: CoreState, fiber: AnyFiber): Place =>
   const blocks = fiber.getRef(OpenBlocks)
   for (let index = frames.length - 1; index > 0; index--) {
     const frame = frames[index]!
-    if (index === level || belongs(frame, fiber) || blocks.some((block) => block.id === frame.id)) return frame
+    if (index === level || isOfOwners(frame, fiber) || blocks.some((block) => block.id === frame.id)) return frame
   }
   const outlived = blocks.some((block) => block.core === core && !block.owners.includes(fiber))
   if (level === "ended" || outlived) return "ended"

@@ -1,6 +1,6 @@
 /** Opens and ends the levels of a session's transaction: its root, and its savepoints. */
 import { Cause, Context, Effect, Exit, Option, Semaphore } from "effect"
-import { SqlClient, type SqlError } from "effect/sql"
+import type { SqlError } from "effect/sql"
 import {
   type CommitError,
   CommitOutcomeUnknown,
@@ -22,12 +22,12 @@ import {
   failureOf,
   type Frame,
   outlivedError,
-  outsideOf,
   stateOf
 } from "./core.ts"
 import * as Flush from "./flush.ts"
 import * as Gate from "./gate.ts"
 import { beginStatement } from "./options.ts"
+import { inOuter, remember, rootContext } from "./outer.ts"
 import * as Parked from "./parked.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -76,13 +76,6 @@ const handleOf = (
   }
 }
 
-/** The context of a root: the client's outer transaction, if the session lives in one, and the client's `Reactivity`. */
-const rootContext =
-  (core: Core, statement: string | undefined) => (context: Context.Context<never>): Context.Context<never> => {
-    const joined = Context.merge(Context.merge(outsideOf(core)(context), core.reactivity), core.ambient)
-    return Context.add(joined, SqlClient.BeginTransaction, statement) as Context.Context<never>
-  }
-
 /** What was opened while the session was reset or closed is rolled back, and nobody gets it. */
 const unlessOvertaken = (
   core: Core,
@@ -114,9 +107,10 @@ export const openRoot = (
     const { life } = stateOf(core)
     const opened = Parked.open(core.sql, {
       restore,
-      enter: rootContext(core, beginStatement(options)),
+      enter: () => rootContext(core, beginStatement(options), fiber),
       openers: ancestry(fiber),
-      whenInterrupted: "await",
+      // In an outer transaction the wait is for another savepoint, which nothing interrupts.
+      whenInterrupted: inOuter(core) ? "abandon" : "await",
       onStart: (opening) => change(core, (state) => ({ ...state, opening })),
       onOpen: (services) => {
         if (stateOf(core).life === life) Gate.install(core, id, services)
@@ -137,6 +131,7 @@ export const openRoot = (
           handle: handleOf(core, id, undefined, false)
         }
         change(core, (state) => ({ ...state, frames: [frame], failure: undefined }))
+        remember(core, id, fiber)
         return frame
       })
     )
