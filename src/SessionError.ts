@@ -99,11 +99,11 @@ export class DetachedInstanceError
   )
 {
   override get message(): string {
-    return `This ref of ${this.entity} ${
+    return `This ${this.entity} ${
       this.reason === "otherSession"
         ? "belongs to another session. Use its key, or load the instance in this one."
         : this.reason === "expunged"
-        ? "was expunged from the session. Add it again."
+        ? "was expunged from the session. Load it, or add it, again."
         : "was undone with its transaction, or forgotten by a reset. Add it again."
     }`
   }

@@ -68,6 +68,8 @@ export interface SessionState {
   /** The keys of refs whose rows were written in this transaction: gone when it rolls back. */
   readonly newRefs: HashMap.HashMap<number, IdentityKey.IdentityKey>
   readonly expunged: HashSet.HashSet<number>
+  /** The rows that were expunged one by one and not held since: their snapshots are detached. */
+  readonly detached: HashSet.HashSet<string>
   readonly dirty: HashSet.HashSet<string>
   /** Marked, to be deleted by the next flush. */
   readonly deleted: HashSet.HashSet<string>
@@ -95,6 +97,7 @@ export const empty: SessionState = {
   refs: HashMap.empty(),
   newRefs: HashMap.empty(),
   expunged: HashSet.empty(),
+  detached: HashSet.empty(),
   dirty: HashSet.empty(),
   deleted: HashSet.empty(),
   inserted: HashMap.empty(),
@@ -162,6 +165,10 @@ export const isMarked = (self: SessionState, key: IdentityKey.IdentityKey): bool
 export const sameValue = (left: unknown, right: unknown): boolean =>
   Equal.equals(Option.isOption(left) ? Option.getOrNull(left) : left, right)
 
+/** Tells whether a row was expunged by hand, and is not held since. */
+export const isDetached = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
+  HashSet.has(self.detached, key.token) && !HashMap.has(self.entries, key.token)
+
 /** Tells whether a ref was expunged by hand. */
 export const isExpunged = (self: SessionState, id: number): boolean => HashSet.has(self.expunged, id)
 
@@ -194,7 +201,8 @@ export const load = (self: SessionState, entries: ReadonlyArray<Entry>): Session
     entries: HashMap.mutate(self.entries, (map) => {
       for (const entry of entries) HashMap.set(map, entry.key.token, entry)
     }),
-    dirty: HashSet.size(self.dirty) === 0 ? self.dirty : without(self.dirty, entries)
+    dirty: HashSet.size(self.dirty) === 0 ? self.dirty : without(self.dirty, entries),
+    detached: HashSet.size(self.detached) === 0 ? self.detached : without(self.detached, entries)
   }
 }
 
@@ -258,6 +266,12 @@ export const expunge = (self: SessionState, key: IdentityKey.IdentityKey): Sessi
   deleted: HashSet.remove(self.deleted, key.token)
 })
 
+/** Forgets a row by hand: a snapshot of it is detached until the row is held again. */
+export const detach = (self: SessionState, key: IdentityKey.IdentityKey): SessionState => {
+  const expunged = expunge(self, key)
+  return { ...expunged, detached: HashSet.add(expunged.detached, key.token) }
+}
+
 /** Forgets all rows and all that waits. What the transaction has inserted is still gone when it rolls back. */
 export const expungeAll = (self: SessionState): SessionState => ({
   ...empty,
@@ -275,7 +289,7 @@ export const expungePending = (self: SessionState, id: number): SessionState => 
 
 /** Drops a ref whose row is written, with its row. */
 export const expungeRef = (self: SessionState, id: number, key: IdentityKey.IdentityKey): SessionState => ({
-  ...expunge(self, key),
+  ...detach(self, key),
   refs: HashMap.remove(self.refs, id),
   newRefs: HashMap.remove(self.newRefs, id),
   expunged: HashSet.add(self.expunged, id)

@@ -209,7 +209,7 @@ export const resolve = (core: Core, target: unknown): Effect.Effect<Resolved, De
     if (!Entity.isRef(target)) {
       const mapping = mappingOf(core.registry, (target as object | null | undefined)?.constructor)
       const snapshot = target as SessionState.Row
-      return Effect.succeed({ _tag: "Key", mapping, key: keyOf(mapping, snapshot), snapshot })
+      return held(core, { _tag: "Key", mapping, key: keyOf(mapping, snapshot), snapshot })
     }
     const unit = unitOf(core)
     if (target.session !== core) return Effect.fail(detached(target, "otherSession"))
@@ -218,8 +218,17 @@ export const resolve = (core: Core, target: unknown): Effect.Effect<Resolved, De
     const key = Option.getOrUndefined(SessionState.keyOfRef(unit, target.id))
     return key === undefined
       ? Effect.fail(detached(target, SessionState.isExpunged(unit, target.id) ? "expunged" : "rolledBack"))
-      : Effect.succeed({ _tag: "Key", mapping: mappingOf(core.registry, target.entity), key, snapshot: undefined })
+      : held(core, { _tag: "Key", mapping: mappingOf(core.registry, target.entity), key, snapshot: undefined })
   })
+
+/** A row that was expunged is held by nobody until it is loaded again: what is left of it is detached. */
+const held = (
+  core: Core,
+  resolved: Extract<Resolved, { readonly _tag: "Key" }>
+): Effect.Effect<Resolved, DetachedInstanceError> =>
+  SessionState.isDetached(unitOf(core), resolved.key)
+    ? Effect.fail(new DetachedInstanceError({ entity: resolved.key.entity, reason: "expunged" }))
+    : Effect.succeed(resolved)
 
 export const deletedError = (key: IdentityKey.IdentityKey): ObjectDeletedError =>
   new ObjectDeletedError({ entity: key.entity, key: IdentityKey.format(key) })

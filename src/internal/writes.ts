@@ -179,7 +179,7 @@ export const expunge = (core: Core, target: unknown): Effect.Effect<void, Detach
     return Effect.sync(() =>
       changeUnit(
         core,
-        (unit) => Entity.isRef(target) ? SessionState.expungeRef(unit, target.id, key) : SessionState.expunge(unit, key)
+        (unit) => Entity.isRef(target) ? SessionState.expungeRef(unit, target.id, key) : SessionState.detach(unit, key)
       )
     )
   })
