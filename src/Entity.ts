@@ -23,6 +23,28 @@ type PrimaryKey<F> = FieldName<F> | readonly [FieldName<F>, ...Array<FieldName<F
 /**
  * Where the rows of an entity are, and what the database promises of them.
  *
+ * `Registry.make` checks it, and throws `MappingError` for what is wrong.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity } from "effect-sql-session"
+ *
+ * class Membership extends Entity.Class<Membership>("Membership")({
+ *   teamId: Schema.Int,
+ *   userId: Schema.Int,
+ *   badge: Schema.String,
+ *   isOwner: Schema.Boolean
+ * }, {
+ *   schema: "app",
+ *   table: "memberships",
+ *   primaryKey: ["teamId", "userId"],
+ *   unique: [["teamId", "badge"]],
+ *   columns: { isOwner: "owner_flag" },
+ *   optimisticLock: "dirty"
+ * }) {}
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
@@ -39,7 +61,8 @@ export interface Mapping<F, PK> {
   readonly columns?: { readonly [K in FieldName<F>]?: string } | undefined
   /**
    * `"dirty"` writes the old values of the changed columns into the `WHERE` of an update, for tables without a version
-   * column: another transaction's change of the same columns is then a `StaleDataError`.
+   * column (`OptimisticLockType.DIRTY` in Hibernate): another transaction's change of the same columns is then a
+   * `StaleDataError`.
    */
   readonly optimisticLock?: "dirty" | undefined
 }
@@ -88,7 +111,7 @@ export interface Any extends Model.Any {
 }
 
 /**
- * The class whose instances are `A`.
+ * The class whose instances are `A`: how a relation names its target.
  *
  * @category models
  * @since 0.1.0
@@ -112,6 +135,21 @@ type KeyFields<PK> = PK extends ReadonlyArray<infer K> ? K : PK
 /**
  * What names a row of an entity: the bare value of a key of one field, a record of the values of a key of several.
  *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Session } from "effect-sql-session"
+ *
+ * class Membership extends Entity.Class<Membership>("Membership")({
+ *   teamId: Schema.Int,
+ *   userId: Schema.Int
+ * }, { table: "memberships", primaryKey: ["teamId", "userId"] }) {}
+ *
+ * const id: Entity.Identity<typeof Membership> = { teamId: 7, userId: 42 }
+ *
+ * const membership = Effect.flatMap(Session, (session) => session.get(Membership, id))
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
@@ -120,7 +158,8 @@ export type Identity<E extends Any> = E["mapping"]["primaryKey"] extends Readonl
   : E["Type"][E["mapping"]["primaryKey"] & keyof E["Type"]]
 
 /**
- * What `session.add` takes: the insert variant, where every field also takes a `ColumnRef` of its type.
+ * What `session.add` takes: the insert variant, where every field also takes a `ColumnRef` of its type. Fields that the
+ * database or the application fills may be left out.
  *
  * @category models
  * @since 0.1.0
@@ -153,7 +192,8 @@ export type PatchOf<A> = A extends Mapped<infer F, infer PK>
 type PatchFields<Input, PK> = { readonly [K in Exclude<keyof Input, KeyFields<PK>>]?: Input[K] }
 
 /**
- * A column of a row that may not be written yet: it stands for the value wherever an insert wants one.
+ * A column of a row that may not be written yet: it stands for the value wherever an insert wants one. The flush writes
+ * the row first, and puts the value in.
  *
  * @category models
  * @since 0.1.0
@@ -170,6 +210,34 @@ export interface ColumnRef<out T> {
 /**
  * The handle of an instance that `session.add` returns: pending until the flush that writes it, and itself the
  * `ColumnRef` of its key.
+ *
+ * It belongs to the session that gave it. After a rollback of the transaction in which it was added, its use fails with
+ * `DetachedInstanceError`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Model } from "effect/schema"
+ * import { Entity, Session } from "effect-sql-session"
+ *
+ * class Order extends Entity.Class<Order>("Order")({
+ *   id: Model.GeneratedByDb(Schema.Int),
+ *   code: Entity.DefaultByDb(Schema.String)
+ * }, { table: "orders", primaryKey: "id" }) {}
+ *
+ * class Parcel extends Entity.Class<Parcel>("Parcel")({
+ *   id: Model.GeneratedByDb(Schema.Int),
+ *   orderId: Schema.Int,
+ *   label: Schema.String
+ * }, { table: "parcels", primaryKey: "id" }) {}
+ *
+ * const send = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   const order = yield* session.add(Order, {})
+ *   // Neither value is known yet: the flush writes the order first.
+ *   return yield* session.add(Parcel, { orderId: order, label: order.column("code") })
+ * })
+ * ```
  *
  * @category models
  * @since 0.1.0
@@ -188,7 +256,7 @@ export interface EntityRef<out A, out Id> extends ColumnRef<Id> {
 }
 
 /**
- * An instance, or the ref of one.
+ * An instance, or the ref of one. An instance stands for its row by entity and key, however old the snapshot is.
  *
  * @category models
  * @since 0.1.0
@@ -245,7 +313,22 @@ class EntityRefImpl<A, Id> implements EntityRef<A, Id> {
 }
 
 /**
- * Makes the ref of a row to be written. Sessions call it; programs get their refs from `session.add`.
+ * Makes the ref of a row to be written.
+ *
+ * Sessions call it; programs get their refs from `session.add`. A session refuses a ref that it has not made, with
+ * `DetachedInstanceError`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity } from "effect-sql-session"
+ *
+ * class Tag extends Entity.Class<Tag>("Tag")({ id: Schema.Int }, { table: "tags", primaryKey: "id" }) {}
+ *
+ * const ref = Entity.makeRef<Tag, number>(Tag, 1, {})
+ * Entity.isRef(ref) // => true
+ * String(ref) // => "EntityRef(Tag #1)"
+ * ```
  *
  * @category constructors
  * @since 0.1.0
@@ -254,8 +337,10 @@ export const makeRef = <A, Id>(entity: Any, id: number, session: object): Entity
   new EntityRefImpl(entity, id, session)
 
 /**
- * A field that the database fills when an insert leaves it out (`DEFAULT now()`, `gen_random_uuid()`...), and that comes
- * back with the insert.
+ * Makes a field that the database fills when an insert leaves it out (`DEFAULT now()`, `gen_random_uuid()`...), and
+ * that comes back with the insert (`server_default` in SQLAlchemy).
+ *
+ * An update may change it. For a field that only the database writes, use `Model.GeneratedByDb`.
  *
  * @example
  * ```ts
@@ -284,6 +369,8 @@ export const DefaultByDb = <S extends Schema.Top>(schema: S): DefaultByDb<S> =>
   })
 
 /**
+ * The field that `DefaultByDb` makes: optional in an insert, there in all else.
+ *
  * @category fields
  * @since 0.1.0
  */
@@ -300,7 +387,28 @@ export interface DefaultByDb<S extends Schema.Top> extends
 
 /**
  * An integer that the session counts up with every change of the row, from 1 at insert, and checks in every update and
- * delete (optimistic offline lock, Fowler; `version_id_col` in SQLAlchemy). Never part of an input or a patch.
+ * delete (Optimistic Offline Lock, Fowler; `version_id_col` in SQLAlchemy). Never part of an input or a patch.
+ *
+ * A flush that finds another version fails with `StaleDataError`. An entity has one such field at most.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Session } from "effect-sql-session"
+ *
+ * class Account extends Entity.Class<Account>("Account")({
+ *   id: Schema.Int,
+ *   balance: Schema.Int,
+ *   version: Entity.Version
+ * }, { table: "accounts", primaryKey: "id" }) {}
+ *
+ * const withdraw = Effect.fn("withdraw")(function*(account: Account, amount: number) {
+ *   const session = yield* Session
+ *   yield* session.update(account, { balance: account.balance - amount })
+ *   // StaleDataError, if another transaction has changed the row since the account was read.
+ *   yield* session.flush
+ * })
+ * ```
  *
  * @category fields
  * @since 0.1.0

@@ -10,7 +10,8 @@ import { Option } from "effect"
 import { Statement } from "effect/sql"
 
 /**
- * An expression of SQL whose value is a `T`.
+ * An expression of SQL whose value is a `T`: a column, a condition, or a fragment of `effect/sql` that the program
+ * writes.
  *
  * @category models
  * @since 0.1.0
@@ -21,7 +22,7 @@ export interface Expr<out T> extends Statement.Fragment {
 }
 
 /**
- * An expression to order by.
+ * An expression to order by: a column, its `asc` or `desc`, or a fragment of `effect/sql`.
  *
  * @category models
  * @since 0.1.0
@@ -33,28 +34,61 @@ export interface Ordering extends Statement.Fragment {
 type Text<T> = [NonNullable<T>] extends [string] ? string : never
 
 /**
- * A column of an entity in a query.
+ * A column of an entity in a query, with the conditions that it can be part of.
  *
- * `null` in `eq` and `ne` means `IS NULL` and `IS NOT NULL`.
+ * `null` in `eq` and `ne` means `IS NULL` and `IS NOT NULL`; so does a `None`, for a field whose value is an `Option`.
+ * A value that the field's schema refuses is a `SchemaError` when a session runs the query.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String,
+ *   email: Schema.NullOr(Schema.String)
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const query = Query.select(User).pipe(
+ *   Query.where((user) => [user.name.ilike("a%"), user.email.ne(null), user.id.in([1, 2, 3])]),
+ *   Query.orderBy((user) => [user.name.desc, user.id])
+ * )
+ * ```
  *
  * @category models
  * @since 0.1.0
  */
 export interface Column<T> extends Expr<T>, Ordering {
+  /** `=`, or `IS NULL`. */
   readonly eq: (value: T | Expr<T>) => Expr<boolean>
+  /** `<>`, or `IS NOT NULL`. A row where the column is NULL does not meet `ne` of a value. */
   readonly ne: (value: T | Expr<T>) => Expr<boolean>
+  /** `<` */
   readonly lt: (value: T | Expr<T>) => Expr<boolean>
+  /** `<=` */
   readonly lte: (value: T | Expr<T>) => Expr<boolean>
+  /** `>` */
   readonly gt: (value: T | Expr<T>) => Expr<boolean>
+  /** `>=` */
   readonly gte: (value: T | Expr<T>) => Expr<boolean>
+  /** `BETWEEN`: both ends are part of it. */
   readonly between: (from: T | Expr<T>, to: T | Expr<T>) => Expr<boolean>
+  /** `= ANY`, with the list as one parameter. Nothing is in an empty list. */
   readonly in: (values: ReadonlyArray<T>) => Expr<boolean>
+  /** `<> ALL`, with the list as one parameter. A row where the column is NULL meets it for an empty list only. */
   readonly notIn: (values: ReadonlyArray<T>) => Expr<boolean>
+  /** `LIKE`: `%` stands for any text and `_` for one character (9.7.1 in the PostgreSQL manual). */
   readonly like: (pattern: Text<T>) => Expr<boolean>
+  /** `ILIKE`: as `LIKE`, in upper or lower case. */
   readonly ilike: (pattern: Text<T>) => Expr<boolean>
+  /** `IS NULL` */
   readonly isNull: Callable<Expr<boolean>>
+  /** `IS NOT NULL` */
   readonly isNotNull: Callable<Expr<boolean>>
+  /** `ASC`: NULL comes last (7.5 in the PostgreSQL manual). */
   readonly asc: Callable<Ordering>
+  /** `DESC`: NULL comes first. */
   readonly desc: Callable<Ordering>
 }
 
@@ -67,7 +101,8 @@ export interface Column<T> extends Expr<T>, Ordering {
 export type Callable<F> = F & (() => F)
 
 /**
- * The columns of an entity's instances.
+ * The columns of an entity's instances: what the callbacks of `Query.where` and `Query.orderBy` get. Methods and
+ * getters with parameters are not among them.
  *
  * @category models
  * @since 0.1.0
@@ -82,8 +117,14 @@ export type Columns<A> = {
   >
 }
 
-/** How the values that a column is compared with are written. */
+/**
+ * How a column is named, and how the values that it is compared with are written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Operands {
+  /** The column as SQL has it, quoted and with its table. */
   readonly name: string
   /** Encodes one value; null stands for NULL. */
   readonly encode: (value: unknown) => unknown
@@ -103,7 +144,27 @@ const isNone = (value: unknown): boolean => value === null || (Option.isOption(v
 
 const callable = <F extends Statement.Fragment>(fragment: F): Callable<F> => Object.assign(() => fragment, fragment)
 
-/** Makes a column of a query. */
+/**
+ * Makes a column of a query.
+ *
+ * Sessions call it with the schemas of the fields; programs get their columns in `Query.where` and `Query.orderBy`.
+ *
+ * @example
+ * ```ts
+ * import { Expression } from "effect-sql-session"
+ *
+ * const age = Expression.column<number>({
+ *   name: `t."age"`,
+ *   encode: (value) => value,
+ *   list: (values) => `{${values.join()}}`
+ * })
+ *
+ * const adult = Expression.and([age.gte(18), age.isNotNull])
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const column = <T>(operands: Operands): Column<T> => {
   const name = literal(operands.name)
   const postfix = (text: string): Statement.Fragment => Statement.fragment([name, literal(text)])
@@ -144,12 +205,51 @@ const joined = (operator: string, empty: string) => (conditions: ReadonlyArray<S
       )
     )
 
-/** All of the conditions; true for none. */
+/**
+ * Joins a list of conditions with `AND`: all of them must be met. True for an empty list.
+ *
+ * @example
+ * ```ts
+ * import { Expression } from "effect-sql-session"
+ * import type { Statement } from "effect/sql"
+ *
+ * const inRange = (age: Expression.Column<number>, more: ReadonlyArray<Statement.Fragment>) =>
+ *   Expression.and([age.gte(18), age.lt(65), ...more])
+ * ```
+ *
+ * @category conditions
+ * @since 0.1.0
+ */
 export const and = joined("AND", "TRUE")
 
-/** One of the conditions at least; false for none. */
+/**
+ * Joins a list of conditions with `OR`: one of them at least must be met. False for an empty list.
+ *
+ * @example
+ * ```ts
+ * import { Expression } from "effect-sql-session"
+ *
+ * const startsWithOneOf = (name: Expression.Column<string>, starts: ReadonlyArray<string>) =>
+ *   Expression.or(starts.map((start) => name.like(`${start}%`)))
+ * ```
+ *
+ * @category conditions
+ * @since 0.1.0
+ */
 export const or = joined("OR", "FALSE")
 
-/** The opposite of a condition. */
+/**
+ * Negates a condition. Where it is NULL, its negation is too (9.1 in the PostgreSQL manual).
+ *
+ * @example
+ * ```ts
+ * import { Expression } from "effect-sql-session"
+ *
+ * const notATest = (name: Expression.Column<string>) => Expression.not(name.like("test%"))
+ * ```
+ *
+ * @category conditions
+ * @since 0.1.0
+ */
 export const not = (condition: Statement.Fragment): Expr<boolean> =>
   Statement.fragment([literal("NOT "), ...parenthesized(condition)])

@@ -61,7 +61,7 @@ class IdentityKeyImpl implements IdentityKey {
 }
 
 /**
- * Makes a key of an entity's name and its key values.
+ * Makes a key of an entity's name and its key values, in the order of the mapping.
  *
  * @example
  * ```ts
@@ -78,6 +78,14 @@ export const make = (entity: string, values: ReadonlyArray<unknown>): IdentityKe
 
 /**
  * Writes the values of a key as text, as errors and logs show it: `42`, or `(7, 42)` for several.
+ *
+ * @example
+ * ```ts
+ * import { IdentityKey } from "effect-sql-session"
+ *
+ * IdentityKey.format(IdentityKey.make("User", [42])) // => "42"
+ * IdentityKey.format(IdentityKey.make("Membership", [7, 42])) // => "(7, 42)"
+ * ```
  *
  * @category converting
  * @since 0.1.0
@@ -97,6 +105,15 @@ const comparable = (value: unknown): Comparable => {
 /**
  * Orders keys of one entity by their values: the order in which a flush updates and deletes rows, so that two sessions
  * which touch the same rows do so in the same order.
+ *
+ * @example
+ * ```ts
+ * import { Array } from "effect"
+ * import { IdentityKey } from "effect-sql-session"
+ *
+ * const keys = [IdentityKey.make("User", [10]), IdentityKey.make("User", [9])]
+ * Array.sort(keys, IdentityKey.order).map(IdentityKey.format) // => ["9", "10"]
+ * ```
  *
  * @category ordering
  * @since 0.1.0

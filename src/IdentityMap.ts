@@ -15,14 +15,33 @@ const TypeId = "~effect-sql-session/IdentityMap"
 /**
  * A view of the identity map at one moment: it does not change when the session does.
  *
+ * `session.identityMap` gives one, for logs, tests and tools (`Session.identity_map` in SQLAlchemy). It holds the
+ * latest version of each row, changes that are not written included; an expired row stands there with its last known
+ * value. Rows that are pending, or marked to be deleted, are not part of it.
+ *
+ * @example
+ * ```ts
+ * import { Console, Effect } from "effect"
+ * import { IdentityKey, Session } from "effect-sql-session"
+ *
+ * const print = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   const map = yield* session.identityMap
+ *   yield* Console.log(`${map.size} rows`)
+ *   for (const [key] of map) yield* Console.log(key.entity, IdentityKey.format(key))
+ * })
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
 export interface IdentityMap extends Iterable<readonly [IdentityKey.IdentityKey, unknown]> {
   readonly [TypeId]: typeof TypeId
+  /** How many rows the session holds. */
   readonly size: number
   /** The value of a row, if the session holds it; never SQL. */
   readonly get: <E extends Entity.Any>(entity: E, id: Entity.Identity<E>) => Option.Option<E["Type"]>
+  /** Tells whether the session holds a row. */
   readonly has: <E extends Entity.Any>(entity: E, id: Entity.Identity<E>) => boolean
 }
 
@@ -35,7 +54,14 @@ export interface IdentityMap extends Iterable<readonly [IdentityKey.IdentityKey,
 export const isIdentityMap = (u: unknown): u is IdentityMap => Predicate.hasProperty(u, TypeId)
 
 /**
- * Looks at the identity map of a state.
+ * Looks at the identity map of a state. Sessions call it; programs use `session.identityMap`.
+ *
+ * @example
+ * ```ts
+ * import { IdentityMap, Registry, SessionState } from "effect-sql-session"
+ *
+ * IdentityMap.fromState(SessionState.empty, Registry.make({ entities: [] })).size // => 0
+ * ```
  *
  * @category constructors
  * @since 0.1.0

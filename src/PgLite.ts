@@ -14,13 +14,21 @@ import { duplex } from "./internal/duplex.ts"
 /**
  * Options of the embedded database.
  *
+ * @example
+ * ```ts
+ * import { pg_trgm } from "@electric-sql/pglite/contrib/pg_trgm"
+ * import { PgLite } from "effect-sql-session"
+ *
+ * const options: PgLite.Options = { dataDir: "./data/blog", extensions: { pg_trgm } }
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** The folder of the database; in memory without one. */
+  /** The folder of the database, which is made if it is not there; in memory without one. */
   readonly dataDir?: string | undefined
-  /** PGlite extensions, by name. */
+  /** PGlite extensions, by name. `CREATE EXTENSION` still has to be sent. */
   readonly extensions?: Readonly<Record<string, unknown>> | undefined
 }
 
@@ -59,10 +67,11 @@ const open = Effect.fnUntraced(function*(options: Options) {
 })
 
 /**
- * The `SqlClient` and `PgClient` of an embedded database, in memory or in a folder. It has one connection: a second
- * transaction waits for the first.
+ * Makes the `SqlClient` and `PgClient` of an embedded database, in memory or in a folder.
  *
- * Needs the package `@electric-sql/pglite`.
+ * It has one connection: a second transaction waits for the first. It takes a second or two to start, so share one
+ * among tests. Needs the package `@electric-sql/pglite`; without it, or if the folder cannot be opened, the layer fails
+ * with `SqlError` (`ConnectionError`).
  *
  * @example
  * ```ts
@@ -73,7 +82,7 @@ const open = Effect.fnUntraced(function*(options: Options) {
  * const program = Effect.gen(function*() {
  *   const sql = yield* SqlClient.SqlClient
  *   return yield* sql`SELECT 1 AS one`
- * }).pipe(Effect.provide(PgLite.layer({})))
+ * }).pipe(Effect.provide(PgLite.layer()))
  * ```
  *
  * @category layers

@@ -11,7 +11,8 @@ import * as Expression from "./Expression.ts"
 const TypeId = "~effect-sql-session/Query"
 
 /**
- * What a row must meet: a function of the columns, or a record of the values that fields must have.
+ * What a row must meet: a function of the columns, or a record of the values that fields must have. `Query.where` makes
+ * them.
  *
  * @category models
  * @since 0.1.0
@@ -30,15 +31,20 @@ export type Condition =
  * @since 0.1.0
  */
 export interface LockOptions {
+  /**
+   * The strength of the lock, from `"update"`, which keeps all other locks out, to `"keyShare"`, which only keeps the
+   * key.
+   */
   readonly lock: "update" | "noKeyUpdate" | "share" | "keyShare"
   /** Leaves out rows that others have locked. */
   readonly skipLocked?: boolean | undefined
-  /** Fails with `SqlError` instead of waiting. */
+  /** Fails with `SqlError` (`LockTimeoutError`) instead of waiting. */
   readonly noWait?: boolean | undefined
 }
 
 /**
- * A query of the instances of one entity.
+ * A query of the instances of one entity: a value, which `session.all`, `one`, `first` and `execute` run any number of
+ * times.
  *
  * @category models
  * @since 0.1.0
@@ -84,9 +90,9 @@ const Proto = Object.assign(Object.create(Pipeable.Prototype) as object, { [Type
  *
  * @example
  * ```ts
- * import { Schema } from "effect"
+ * import { Effect, Schema } from "effect"
  * import { Model } from "effect/schema"
- * import { Entity, Query } from "effect-sql-session"
+ * import { Entity, Query, Session } from "effect-sql-session"
  *
  * class User extends Entity.Class<User>("User")({
  *   id: Model.GeneratedByDb(Schema.Int),
@@ -99,6 +105,8 @@ const Proto = Object.assign(Object.create(Pipeable.Prototype) as object, { [Type
  *   Query.orderBy((user) => [user.age.desc, user.id]),
  *   Query.limit(10)
  * )
+ *
+ * const program = Effect.flatMap(Session, (session) => session.all(adults))
  * ```
  *
  * @category constructors
@@ -130,6 +138,27 @@ const conditionOf = (condition: unknown): Condition => {
  * Keeps the rows that meet a condition, and those before it: an expression of the columns, several of them, a fragment
  * of `effect/sql`, or a record of the values that fields must have, where `null` means `IS NULL`.
  *
+ * A value that does not fit its field, or a field that does not exist, is a `SchemaError` when a session runs the
+ * query. In a fragment of the program's own, the table is `t`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ * import { Statement } from "effect/sql"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String,
+ *   email: Schema.NullOr(Schema.String)
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const users = Query.select(User)
+ * const withoutEmail = Query.where(users, { email: null })
+ * const someAdas = Query.where(users, (user) => [user.name.like("Ada%"), user.id.gt(100)])
+ * const shortNames = Query.where(users, Statement.fragment([Statement.literal("length(t.name) < 4")]))
+ * ```
+ *
  * @category filtering
  * @since 0.1.0
  */
@@ -149,6 +178,19 @@ export const where: {
 /**
  * Orders the rows by columns, or by a fragment of `effect/sql`, after the orders given before.
  *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   likes: Schema.Int
+ * }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const best = Query.select(Post).pipe(Query.orderBy((post) => [post.likes.desc, post.id]))
+ * ```
+ *
  * @category ordering
  * @since 0.1.0
  */
@@ -164,7 +206,18 @@ export const orderBy: {
 )
 
 /**
- * Keeps this many rows at the most.
+ * Keeps this many rows at the most; a later limit takes the place of an earlier one. What is no natural number is a
+ * `SchemaError` when a session runs the query.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class Post extends Entity.Class<Post>("Post")({ id: Schema.Int }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const firstTen = Query.select(Post).pipe(Query.orderBy((post) => post.id), Query.limit(10))
+ * ```
  *
  * @category filtering
  * @since 0.1.0
@@ -175,7 +228,19 @@ export const limit: {
 } = Fn.dual(2, (self: Select<unknown>, count: number) => changed(self, { limit: count }))
 
 /**
- * Leaves out this many rows at the beginning.
+ * Leaves out this many rows at the beginning. Without an order, which rows these are is up to the database (7.6 in the
+ * PostgreSQL manual).
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class Post extends Entity.Class<Post>("Post")({ id: Schema.Int }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const page = (number: number) =>
+ *   Query.select(Post).pipe(Query.orderBy((post) => post.id), Query.limit(20), Query.offset(20 * number))
+ * ```
  *
  * @category filtering
  * @since 0.1.0
@@ -186,7 +251,33 @@ export const offset: {
 } = Fn.dual(2, (self: Select<unknown>, count: number) => changed(self, { offset: count }))
 
 /**
- * Locks the rows until the transaction ends; a query with a lock begins one.
+ * Locks the rows until the transaction ends (`with_for_update` in SQLAlchemy).
+ *
+ * A query with a lock begins a transaction, and takes in the rows as they are now: another transaction may have changed
+ * them before the lock was given. With `noWait`, a row that is locked is an `SqlError` (`LockTimeoutError`).
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session, SessionMaker } from "effect-sql-session"
+ *
+ * class Job extends Entity.Class<Job>("Job")({
+ *   id: Schema.Int,
+ *   done: Schema.Boolean
+ * }, { table: "jobs", primaryKey: "id" }) {}
+ *
+ * const next = Query.select(Job).pipe(
+ *   Query.where({ done: false }),
+ *   Query.orderBy((job) => job.id),
+ *   Query.limit(1),
+ *   Query.lock("update", { skipLocked: true })
+ * )
+ *
+ * const takeOne = Effect.gen(function*() {
+ *   const maker = yield* SessionMaker
+ *   return yield* maker.withTransaction(Effect.flatMap(Session, (session) => session.first(next)))
+ * })
+ * ```
  *
  * @category locking
  * @since 0.1.0
@@ -201,7 +292,23 @@ export const lock: {
 ) => changed(self, { lock: { ...options, lock: mode } }))
 
 /**
- * Replaces what the session holds of the rows by what the database has now; changes that are not written are forgotten.
+ * Replaces what the session holds of the rows by what the database has now (`populate_existing` in SQLAlchemy).
+ *
+ * The flush before the query has written what waited. Where there is none (`withoutAutoflush`), changes of these rows
+ * are forgotten.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class Price extends Entity.Class<Price>("Price")({
+ *   id: Schema.Int,
+ *   cents: Schema.Int
+ * }, { table: "prices", primaryKey: "id" }) {}
+ *
+ * const pricesOfNow = Query.select(Price).pipe(Query.populateExisting)
+ * ```
  *
  * @category options
  * @since 0.1.0
@@ -209,7 +316,23 @@ export const lock: {
 export const populateExisting = <E, A>(self: Select<E, A>): Select<E, A> => changed(self, { populateExisting: true })
 
 /**
- * All of the conditions.
+ * Joins conditions with `AND`: all of them must be met. True for none.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String,
+ *   age: Schema.Int
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const query = Query.select(User).pipe(
+ *   Query.where((user) => Query.or(user.age.isNull, Query.and(user.age.gte(18), user.name.like("A%"))))
+ * )
+ * ```
  *
  * @category conditions
  * @since 0.1.0
@@ -218,7 +341,22 @@ export const and = (...conditions: ReadonlyArray<Statement.Fragment>): Expressio
   Expression.and(conditions)
 
 /**
- * One of the conditions at least.
+ * Joins conditions with `OR`: one of them at least must be met. False for none.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String,
+ *   email: Schema.NullOr(Schema.String)
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const search = (text: string) =>
+ *   Query.where(Query.select(User), (user) => Query.or(user.name.ilike(text), user.email.ilike(text)))
+ * ```
  *
  * @category conditions
  * @since 0.1.0
@@ -227,7 +365,20 @@ export const or = (...conditions: ReadonlyArray<Statement.Fragment>): Expression
   Expression.or(conditions)
 
 /**
- * The opposite of a condition.
+ * Negates a condition. Where it is NULL, its negation is too (9.1 in the PostgreSQL manual).
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const people = Query.where(Query.select(User), (user) => Query.not(user.name.like("test%")))
+ * ```
  *
  * @category conditions
  * @since 0.1.0

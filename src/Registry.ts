@@ -12,7 +12,8 @@ import { MappingError } from "./SessionError.ts"
 const TypeId = "~effect-sql-session/Registry"
 
 /**
- * How fields become columns: as they are, or as the naming says.
+ * How fields become columns: as they are (`"asIs"`, the default), `createdAt` as `created_at` (`"snakeCase"`), or as a
+ * function says. The `columns` of a mapping come first.
  *
  * @category models
  * @since 0.1.0
@@ -68,11 +69,11 @@ const byName = (entities: ReadonlyArray<Entity.Any>): ReadonlyMap<string, Entity
 }
 
 /**
- * Makes the registry of a program: checks every mapping, finds the relations that stand on the classes, and computes the
- * order of the tables once.
+ * Makes the registry of a program: checks every mapping, finds the relations that stand on the classes, and computes
+ * the order of the tables once (`MetaData` in SQLAlchemy, as a value).
  *
  * Throws `MappingError`, with the entity and field, for what is wrong: that is a mistake in the program, found when its
- * module loads.
+ * module loads. The database is not asked.
  *
  * @example
  * ```ts

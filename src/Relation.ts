@@ -13,7 +13,7 @@ import type * as Entity from "./Entity.ts"
 const TypeId = "~effect-sql-session/Relation"
 
 /**
- * A relation from one entity to another, with the value that loading it gives.
+ * A relation from one entity to another, with the value that it leads to: `To`, or an `Option` of it.
  *
  * @category models
  * @since 0.1.0
@@ -54,10 +54,12 @@ export const isRelation = (u: unknown): u is Any => Predicate.hasProperty(u, Typ
 type ForeignKey<From> = (keyof From & string) | readonly [keyof From & string, ...Array<keyof From & string>]
 
 /**
- * Declares that rows of `From` hold the key of a row of `To`.
+ * Declares that rows of `From` hold the key of a row of `To` (Foreign Key Mapping, Fowler; a many-to-one
+ * `relationship()` in SQLAlchemy).
  *
- * `optional: true` says that the foreign key is nullable; `Registry.make` checks that it is. Such a relation loads as an
- * `Option`. A foreign key of several fields is a tuple, in the order of the target's primary key.
+ * A flush writes the rows of `To` first, and `session.link` and `session.unlink` set the key. `optional: true` says
+ * that the foreign key is nullable; `Registry.make` checks that it is, and throws `MappingError` if it is not. A
+ * foreign key of several fields is a tuple, in the order of the target's primary key.
  *
  * @example
  * ```ts

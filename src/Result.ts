@@ -9,7 +9,23 @@ import { MultipleResultsFound, NoResultFound } from "./SessionError.ts"
 const TypeId = "~effect-sql-session/Result"
 
 /**
- * The rows of a statement.
+ * The rows of a statement (`Result` in SQLAlchemy). `session.execute` gives one; `session.all`, `one` and `first` are
+ * the short ways.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Session } from "effect-sql-session"
+ * import { SqlClient } from "effect/sql"
+ *
+ * const program = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   const sql = yield* SqlClient.SqlClient
+ *   const result = yield* session.execute(sql<{ readonly label: string }>`SELECT label FROM tags`)
+ *   for (const rows of result.unique.partitions(100)) yield* Effect.log(rows.map((row) => row.label))
+ *   return result.rowCount
+ * })
+ * ```
  *
  * @category models
  * @since 0.1.0
@@ -28,7 +44,7 @@ export interface Result<out A> extends Iterable<A> {
   readonly scalars: ReadonlyArray<unknown>
   /** Each row as a record by column; of a query of an entity, by the entity's name. */
   readonly mappings: ReadonlyArray<Readonly<Record<string, unknown>>>
-  /** The rows without repetitions, by value. */
+  /** The rows without repetitions: instances by identity, plain rows by value. */
   readonly unique: Result<A>
   /** The rows in groups of `size`, the last one perhaps smaller. */
   readonly partitions: (size: number) => ReadonlyArray<ReadonlyArray<A>>
@@ -110,7 +126,19 @@ const distinct = <A>(rows: ReadonlyArray<A>): ReadonlyArray<A> => {
 }
 
 /**
- * Makes the result of a query of an entity.
+ * Makes the result of a query of an entity, from its name and instances. Sessions call it, and so can a test double.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Result } from "effect-sql-session"
+ *
+ * class Tag extends Entity.Class<Tag>("Tag")({ id: Schema.Int }, { table: "tags", primaryKey: "id" }) {}
+ *
+ * const result = Result.ofEntity("Tag", [new Tag({ id: 1 }), new Tag({ id: 2 })])
+ * result.rowCount // => 2
+ * result.mappings[0] // => { Tag: Tag({ id: 1 }) }
+ * ```
  *
  * @category constructors
  * @since 0.1.0
@@ -119,7 +147,15 @@ export const ofEntity = <A>(entity: string, all: ReadonlyArray<A>): Result<A> =>
   new ResultImpl(entity, true, all, all.length, all)
 
 /**
- * Makes the result of a plain statement, with the first column of each row.
+ * Makes the result of a plain statement, with the first column of each row. Sessions call it, and so can a test double.
+ *
+ * @example
+ * ```ts
+ * import { Result } from "effect-sql-session"
+ *
+ * const result = Result.ofRows([{ label: "math" }, { label: "logic" }], 2)
+ * result.scalars // => ["math", "logic"]
+ * ```
  *
  * @category constructors
  * @since 0.1.0

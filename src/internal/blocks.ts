@@ -11,18 +11,7 @@ import {
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import type { TransactionOptions } from "../Transaction.ts"
-import {
-  ancestry,
-  type AnyFiber,
-  change,
-  type Core,
-  exclusive,
-  exclusiveKept,
-  failureOf,
-  type Frame,
-  OpenBlocks,
-  stateOf
-} from "./core.ts"
+import { type AnyFiber, change, type Core, failureOf, type Frame, stateOf } from "./core.ts"
 import {
   endThrough,
   ensureBegun,
@@ -37,6 +26,7 @@ import {
 } from "./levels.ts"
 import { beginStatement } from "./options.ts"
 import { inOuter } from "./outer.ts"
+import { ancestry, exclusive, exclusiveKept, OpenBlocks } from "./places.ts"
 
 /** The level of a block: one that it has begun, or the one of the program that it is to be a savepoint of. */
 interface Begun {

@@ -5,8 +5,10 @@
 import { Context, Effect, Exit, Semaphore, Stream } from "effect"
 import { type SqlConnection, SqlError } from "effect/sql"
 import * as SessionState from "../SessionState.ts"
-import { type AnyFiber, change, type Core, type Frame, markFailed, placeOf, stateOf } from "./core.ts"
+import { markFailed } from "./connection.ts"
+import { type AnyFiber, change, type Core, type Frame, stateOf } from "./core.ts"
 import { Openers } from "./parked.ts"
+import { placeOf } from "./places.ts"
 
 /** The level that a savepoint through the gate opens: set by the session around its own. */
 export const Opening = Context.Reference<((snapshot: SessionState.SessionState, since: number) => Frame) | undefined>(

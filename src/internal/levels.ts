@@ -12,23 +12,13 @@ import {
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import type { TransactionHandle, TransactionOptions } from "../Transaction.ts"
-import {
-  ancestry,
-  type AnyFiber,
-  change,
-  type Core,
-  type CoreState,
-  exclusive,
-  failureOf,
-  type Frame,
-  outlivedError,
-  stateOf
-} from "./core.ts"
+import { type AnyFiber, change, type Core, type CoreState, failureOf, type Frame, stateOf } from "./core.ts"
 import * as Flush from "./flush.ts"
 import * as Gate from "./gate.ts"
 import { beginStatement } from "./options.ts"
 import { inOuter, remember, rootContext } from "./outer.ts"
 import * as Parked from "./parked.ts"
+import { ancestry, exclusive, outlivedError } from "./places.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 

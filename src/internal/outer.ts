@@ -1,7 +1,9 @@
 /** Sessions that live in one outer transaction of the client: their savepoints nest in the order in which they open. */
 import { Context, type Fiber } from "effect"
 import { SqlClient } from "effect/sql"
-import { ancestry, type Core, isOfOwners, outsideOf, type Owned, stateOf } from "./core.ts"
+import { outsideOf } from "./connection.ts"
+import { type Core, type Owned, stateOf } from "./core.ts"
+import { ancestry, isOfOwners } from "./places.ts"
 
 interface OpenRoot extends Owned {
   readonly core: Core

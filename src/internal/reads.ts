@@ -14,7 +14,8 @@ import {
   type UsageError
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { changeUnit, type Core, onConnection, unitOf, type Values, values } from "./core.ts"
+import { onConnection, values } from "./connection.ts"
+import { changeUnit, type Core, unitOf, type Values } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
 import { ensureBegun, flush } from "./levels.ts"
 import { type EntityMapping, keyOf, keyOfIdentity } from "./mapping.ts"

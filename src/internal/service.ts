@@ -10,9 +10,11 @@ import type { SessionService } from "../Session.ts"
 import { type FlushFailure, NoResultFound, SessionClosedError, TransactionClosedError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Blocks from "./blocks.ts"
-import { changeUnit, type Core, exclusive, failureOf, type Frame, placeOf, register, stateOf, unitOf } from "./core.ts"
+import { changeUnit, type Core, failureOf, type Frame, register, stateOf, unitOf } from "./core.ts"
 import * as Levels from "./levels.ts"
+import * as Links from "./links.ts"
 import { keyOfIdentity } from "./mapping.ts"
+import { exclusive, placeOf } from "./places.ts"
 import * as Reads from "./reads.ts"
 import * as Writes from "./writes.ts"
 
@@ -116,9 +118,9 @@ const writing = (core: Core) => ({
     ),
   delete: (target: unknown) => exclusive(core, "Session.delete", "work", () => Writes.remove(core, target)),
   link: (target: unknown, relation: never, other: unknown) =>
-    exclusive(core, "Session.link", "work", () => Writes.link(core, target, relation, other)),
+    exclusive(core, "Session.link", "work", () => Links.link(core, target, relation, other)),
   unlink: (target: unknown, relation: never, other: unknown) =>
-    exclusive(core, "Session.unlink", "work", () => Writes.unlink(core, target, relation, other)),
+    exclusive(core, "Session.unlink", "work", () => Links.unlink(core, target, relation, other)),
   expunge: (target: unknown) => exclusive(core, "Session.expunge", "work", () => Writes.expunge(core, target)),
   expungeAll: exclusive(
     core,

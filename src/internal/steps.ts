@@ -1,0 +1,279 @@
+/** Runs the steps of a flush, one statement each, and keeps what came back. */
+import type { Schema } from "effect"
+import { Effect, Option, Result } from "effect"
+import type { SqlError } from "effect/sql"
+import * as Entity from "../Entity.ts"
+import type * as FlushPlan from "../FlushPlan.ts"
+import * as IdentityKey from "../IdentityKey.ts"
+import { type FlushError, StaleDataError } from "../SessionError.ts"
+import * as SessionState from "../SessionState.ts"
+import type { TableFacts } from "./catalog.ts"
+import { onTransaction } from "./connection.ts"
+import type { Connected, Core, Values } from "./core.ts"
+import * as Hydrate from "./hydrate.ts"
+import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
+import { decodeInto, matched } from "./matching.ts"
+import * as WriteSql from "./writeSql.ts"
+
+type Step<Tag extends FlushPlan.Step["_tag"]> = Extract<FlushPlan.Step, { readonly _tag: Tag }>
+
+export type StepError = SqlError.SqlError | Schema.SchemaError | FlushError | StaleDataError
+
+/** What the steps so far have written, and where. */
+export interface Progress {
+  readonly connected: Connected
+  readonly unit: SessionState.SessionState
+  readonly inserted: Map<number, SessionState.Written["inserted"][number]>
+  readonly updated: Map<SessionState.Entry, SessionState.Row>
+  readonly deleted: Array<SessionState.Entry>
+  readonly switched: Map<SessionState.Entry, number>
+}
+
+const succeed = Effect.fromResult
+
+/** The value that a column ref stands for, once its row is written. */
+const resolve = (progress: Progress, value: Entity.ColumnRef<unknown>): unknown => {
+  const inserted = progress.inserted.get(value.ref.id)
+  if (inserted === undefined) return Option.getOrUndefined(SessionState.valueOfRef(progress.unit, value))
+  return value.field === undefined ? inserted.key.values[0] : inserted.row[value.field]
+}
+
+const resolved = (progress: Progress, value: unknown): unknown =>
+  Entity.isColumnRef(value) ? resolve(progress, value) : value
+
+const encodeColumn = (
+  mapping: EntityMapping,
+  column: Column,
+  rows: ReadonlyArray<unknown>,
+  variant: "insert" | "update" | "select"
+): Result.Result<ReadonlyArray<unknown>, Schema.SchemaError> => {
+  const encoded: Array<unknown> = []
+  for (const value of rows) {
+    const one = Hydrate.encode(mapping, column, value, variant)
+    if (Result.isFailure(one)) return Result.fail(one.failure)
+    encoded.push(one.success)
+  }
+  return Result.succeed(encoded)
+}
+
+const parameters = (
+  mapping: EntityMapping,
+  text: WriteSql.Text,
+  columns: ReadonlyArray<{
+    readonly column: Column
+    readonly values: ReadonlyArray<unknown>
+    readonly variant: "insert" | "update" | "select"
+  }>
+): Result.Result<ReadonlyArray<unknown>, Schema.SchemaError> => {
+  const arrays: Array<unknown> = []
+  for (const [index, { column, values, variant }] of columns.entries()) {
+    const encoded = encodeColumn(mapping, column, values, variant)
+    if (Result.isFailure(encoded)) return Result.fail(encoded.failure)
+    arrays.push(text.transports[index]!.parameter(encoded.success))
+  }
+  return Result.succeed(arrays)
+}
+
+const textOf = (core: Core, name: string, make: () => WriteSql.Text): WriteSql.Text => {
+  const known = core.catalog.texts.get(name) as WriteSql.Text | undefined
+  if (known !== undefined) return known
+  const text = make()
+  core.catalog.texts.set(name, text)
+  return text
+}
+
+const namesOf = (columns: ReadonlyArray<Column>): string => columns.map((column) => column.index).join()
+
+const emptyFacts: TableFacts = { columns: new Map(), insertTriggers: true, updateTriggers: true, merges: true }
+
+/** The facts of a table; one that is not there has none, and its statement says so with the database's own error. */
+const factsOf = (
+  core: Core,
+  { connected }: Progress,
+  mapping: EntityMapping
+): Effect.Effect<TableFacts, SqlError.SqlError> =>
+  onTransaction(core, connected, core.catalog.get(mapping, connected.direct)).pipe(
+    Effect.map(Option.getOrElse(() => emptyFacts))
+  )
+
+/** Every statement of a flush goes to the transaction that it began in, or nowhere. */
+const send = (
+  core: Core,
+  { connected }: Progress,
+  sql: string,
+  parameters: ReadonlyArray<unknown>
+): Effect.Effect<Values, SqlError.SqlError> => onTransaction(core, connected, core.sql.unsafe(sql, parameters).values)
+
+const insertText = (core: Core, step: Step<"Insert">, facts: TableFacts): WriteSql.Text =>
+  textOf(
+    core,
+    `insert ${step.mapping.name} ${namesOf(step.columns)}`,
+    () => WriteSql.insert(step.mapping, step.columns, facts)
+  )
+
+const insertRows = Effect.fnUntraced(function*(
+  core: Core,
+  progress: Progress,
+  step: Step<"Insert">,
+  text: WriteSql.Text,
+  rows: ReadonlyArray<FlushPlan.InsertRow>
+): Effect.fn.Return<void, StepError> {
+  const { mapping } = step
+  const columns = mapping.version === undefined ? step.columns : [...step.columns, mapping.version]
+  const sent = rows.map((row) => {
+    const values: Record<string, unknown> = {}
+    for (const [index, column] of step.columns.entries()) {
+      values[column.field] = resolved(progress, row.values[index])
+    }
+    if (mapping.version !== undefined) values[mapping.version.field] = 1
+    return values
+  })
+  const arrays = yield* succeed(parameters(
+    mapping,
+    text,
+    columns.map((column) => ({ column, values: sent.map((values) => values[column.field]), variant: "insert" }))
+  ))
+  const placeholder = columns.length === 0 && text.transports.length > 0
+    ? [text.transports[0]!.parameter(rows.map(() => null))]
+    : arrays
+  const back = yield* succeed(matched(mapping, text, sent, yield* send(core, progress, text.sql, placeholder)))
+  const offset = text.matching === "ordinal" ? 1 : 0
+  for (const [index, row] of back.entries()) {
+    const wrong = decodeInto(mapping, sent[index]!, text.returning, row, offset)
+    if (wrong !== undefined) return yield* wrong
+    const instance = Hydrate.instance(mapping, sent[index]!)
+    const { id } = rows[index]!.ref
+    progress.inserted.set(id, { id, key: keyOf(mapping, instance), row: instance, mapping })
+  }
+})
+
+export const insert = Effect.fnUntraced(function*(
+  core: Core,
+  progress: Progress,
+  step: Step<"Insert">
+): Effect.fn.Return<void, StepError> {
+  const { mapping } = step
+  const facts = yield* factsOf(core, progress, mapping)
+  const columns = mapping.version === undefined ? step.columns : [...step.columns, mapping.version]
+  const text = insertText(core, { ...step, columns }, facts)
+  if (text.matching !== "single") return yield* insertRows(core, progress, step, text, step.rows)
+  for (const row of step.rows) yield* insertRows(core, progress, step, text, [row])
+})
+
+/** The row of an update as it was: of a row that this flush has inserted, as it came back. */
+const beforeOf = (progress: Progress, row: FlushPlan.UpdateRow): SessionState.Row =>
+  row.entry === undefined
+    ? progress.inserted.get(row.ref!.id)!.row
+    : progress.updated.get(row.entry) ?? row.entry.committed
+
+const updateText = (core: Core, step: Step<"Update">, facts: TableFacts): WriteSql.Text => {
+  const several = step.rows.length > 1
+  const shape = { columns: step.columns, defaults: step.defaults, countsVersion: step.kind === "change", several }
+  const name = `update ${step.mapping.name} ${step.kind} ${several} ${namesOf(step.columns)} ${namesOf(step.defaults)}`
+  return textOf(core, name, () => WriteSql.update(step.mapping, shape, facts))
+}
+
+const stale = (
+  mapping: EntityMapping,
+  operation: "update" | "delete",
+  keys: ReadonlyArray<IdentityKey.IdentityKey>,
+  rows: Values
+): StaleDataError => {
+  const found = new Set(rows.map((row) => row[0]))
+  return new StaleDataError({
+    entity: mapping.name,
+    operation,
+    keys: keys.filter((_, index) => !found.has(index + 1)).map(IdentityKey.format)
+  })
+}
+
+const keyColumns = (mapping: EntityMapping, before: ReadonlyArray<SessionState.Row>) =>
+  [...mapping.key, ...(mapping.version === undefined ? [] : [mapping.version])].map((column) => ({
+    column,
+    values: before.map((row) => row[column.field]),
+    variant: "select" as const
+  }))
+
+export const update = Effect.fnUntraced(function*(
+  core: Core,
+  progress: Progress,
+  step: Step<"Update">
+): Effect.fn.Return<void, StepError> {
+  const { columns, mapping, rows } = step
+  const text = updateText(core, step, yield* factsOf(core, progress, mapping))
+  const before = rows.map((row) => beforeOf(progress, row))
+  const written = rows.map((row) => row.values.map((value) => resolved(progress, value)))
+  const checks = mapping.dirtyLock && mapping.version === undefined && step.kind === "change"
+  const variant = (row: FlushPlan.UpdateRow) => row.entry !== undefined && row.ref !== undefined ? "insert" : "update"
+  const arrays = yield* succeed(parameters(mapping, text, [
+    ...keyColumns(mapping, before),
+    ...columns.map((column, index) => ({
+      column,
+      values: written.map((values) => values[index]),
+      variant: variant(rows[0]!) as "insert" | "update"
+    })),
+    ...(checks
+      ? columns.map((column) => ({
+        column,
+        values: before.map((row) => row[column.field]),
+        variant: "select" as const
+      }))
+      : [])
+  ]))
+  const back = yield* send(core, progress, text.sql, arrays)
+  if (back.length !== rows.length) {
+    return yield* stale(mapping, "update", before.map((row) => keyOf(mapping, row)), back)
+  }
+  for (const returned of back) {
+    const index = returned[0] as number - 1
+    const after: Record<string, unknown> = { ...before[index] }
+    for (const [at, column] of columns.entries()) after[column.field] = written[index]![at]
+    if (mapping.version !== undefined && step.kind === "change") {
+      after[mapping.version.field] = before[index]![mapping.version.field] as number + 1
+    }
+    const wrong = decodeInto(mapping, after, text.returning, returned, 1)
+    if (wrong !== undefined) return yield* wrong
+    updated(progress, rows[index]!, Hydrate.instance(mapping, after))
+  }
+})
+
+const updated = (progress: Progress, row: FlushPlan.UpdateRow, instance: SessionState.Row): void => {
+  if (row.entry === undefined) {
+    const inserted = progress.inserted.get(row.ref!.id)!
+    progress.inserted.set(inserted.id, { ...inserted, row: instance })
+    return
+  }
+  progress.updated.set(row.entry, instance)
+  if (row.ref !== undefined) progress.switched.set(row.entry, row.ref.id)
+}
+
+export const remove = Effect.fnUntraced(function*(
+  core: Core,
+  progress: Progress,
+  step: Step<"Delete">
+): Effect.fn.Return<void, StepError> {
+  const { mapping, rows } = step
+  const several = rows.length > 1
+  const facts = yield* factsOf(core, progress, mapping)
+  const text = textOf(core, `delete ${mapping.name} ${several}`, () => WriteSql.remove(mapping, several, facts))
+  const before = rows.map((entry) => entry.committed)
+  const arrays = yield* succeed(parameters(mapping, text, keyColumns(mapping, before)))
+  const back = yield* send(core, progress, text.sql, arrays)
+  if (back.length !== rows.length) {
+    return yield* stale(mapping, "delete", rows.map((entry) => entry.key), back)
+  }
+  progress.deleted.push(...rows)
+})
+
+export const writtenOf = (progress: Progress): SessionState.Written => {
+  const updated: Array<SessionState.Written["updated"][number]> = []
+  const switched: Array<SessionState.Written["switched"][number]> = []
+  const deleted = new Set(progress.deleted)
+  for (const [entry, row] of progress.updated) {
+    if (deleted.has(entry)) continue
+    const id = progress.switched.get(entry)
+    if (id === undefined) updated.push({ entry, row })
+    else switched.push({ entry, row, id })
+  }
+  return { inserted: Array.from(progress.inserted.values()), updated, deleted: progress.deleted, switched }
+}
