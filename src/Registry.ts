@@ -112,6 +112,9 @@ export const make = (options: {
   }
 }
 
+const nameOf = (entity: unknown): string =>
+  typeof entity === "function" && entity.name !== "" ? entity.name : String(entity)
+
 /**
  * Finds the mapping of an entity class or of an instance, or throws what to do.
  *
@@ -122,7 +125,7 @@ export const mappingOf = (self: Registry, entity: unknown): Mapping.EntityMappin
   const mapping = typeof named?.identifier === "string" ? self.mappings.get(named.identifier) : undefined
   if (mapping !== undefined && mapping.entity === entity) return mapping
   throw new MappingError({
-    entity: typeof named?.identifier === "string" ? named.identifier : String(entity),
+    entity: typeof named?.identifier === "string" ? named.identifier : nameOf(entity),
     detail: "is not an entity of this session's registry. Add it to Registry.make"
   })
 }
