@@ -307,7 +307,7 @@ layer(blog)((it) => {
             session.commit,
             session.rollback
           ]
-          for (const use of uses) assert.strictEqual(yield* tagOf(use), "SessionClosedError")
+          for (const use of uses) assert.strictEqual(yield* tagOf(Effect.asVoid(use)), "SessionClosedError")
           yield* session.close
           yield* session.reset
           assert.isFalse(yield* session.isActive)
