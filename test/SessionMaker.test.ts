@@ -1,6 +1,6 @@
 /** The maker of sessions: its settings, its brackets, and trying again. */
 import { assert, describe, layer } from "@effect/vitest"
-import { type Context, Deferred, Effect, Exit, Fiber, Schedule } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Schedule } from "effect"
 import { Session, SessionMaker } from "effect-sql-session"
 import { SqlClient } from "effect/sql"
 import { Blog, User, UserId } from "./fixtures/domain.ts"
@@ -271,7 +271,7 @@ describe("retry, on a real server", () => {
         // What another transaction does between the read and the write.
         const rival = Effect.updateContext(
           Effect.orDie(sql`UPDATE users SET name = name`),
-          (_: Context.Context<never>) => outside
+          (inside: Context.Context<never>) => Context.merge(Context.omit(sql.transactionService)(inside), outside)
         )
         let runs = 0
         const conflict = Effect.suspend(() => {
