@@ -200,7 +200,7 @@ const lostConnection = (cause: Cause.Cause<SqlError.SqlError>): boolean =>
   )
 
 /** Ends the root in memory. */
-export const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionState.SessionState): void =>
+const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionState.SessionState): void =>
   change(core, (state) => ({
     ...state,
     unit: unit(state.unit),
