@@ -421,8 +421,9 @@ export const Version: VariantSchema.Field<{ readonly select: Schema.Int; readonl
 /**
  * Defines an entity: a `Model.Class` with the table that holds its rows.
  *
- * Instances are immutable values, snapshots of a row. All variants of `Model` are there (`insert`, `update`, `json`...),
- * and the class serves `SqlModel.makeRepository` too. What is wrong with a mapping is said by `Registry.make`.
+ * Instances are immutable values, snapshots of a row. All variants of `Model` are there (`insert`, `update`,
+ * `json`...), and the class serves `SqlModel.makeRepository` too. What is wrong with a mapping is said by
+ * `Registry.make`.
  *
  * @example
  * ```ts

@@ -101,8 +101,10 @@ export interface Column<T> extends Expr<T>, Ordering {
 export type Callable<F> = F & (() => F)
 
 /**
- * The columns of an entity's instances: what the callbacks of `Query.where` and `Query.orderBy` get. Methods and
- * getters with parameters are not among them.
+ * The columns of an entity's instances: what the callbacks of `Query.where` and `Query.orderBy` get.
+ *
+ * Methods are not among them. A getter of the class looks like a column to the compiler, and is a `SchemaError` when a
+ * session runs the query.
  *
  * @category models
  * @since 0.1.0

@@ -9,6 +9,7 @@ import type { Layer } from "effect"
 import { Effect } from "effect"
 import { type SqlClient, SqlError } from "effect/sql"
 import { mkdir } from "node:fs/promises"
+import { withLiveClock } from "./internal/clock.ts"
 import { duplex } from "./internal/duplex.ts"
 
 /**
@@ -91,7 +92,7 @@ const open = Effect.fnUntraced(function*(options: Options) {
 export const layer = (
   options: Options = {}
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError> =>
-  PgClient.layerFrom(
+  PgClient.layerFrom(withLiveClock(
     Effect.flatMap(open(options), (db) =>
       PgClient.make({
         stream: () => duplex(db),
@@ -99,4 +100,4 @@ export const layer = (
         username: "postgres",
         database: "postgres"
       }))
-  )
+  ))

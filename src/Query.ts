@@ -139,13 +139,13 @@ const conditionOf = (condition: unknown): Condition => {
  * of `effect/sql`, or a record of the values that fields must have, where `null` means `IS NULL`.
  *
  * A value that does not fit its field, or a field that does not exist, is a `SchemaError` when a session runs the
- * query. In a fragment of the program's own, the table is `t`.
+ * query.
  *
  * @example
  * ```ts
  * import { Schema } from "effect"
  * import { Entity, Query } from "effect-sql-session"
- * import { Statement } from "effect/sql"
+ * import type { SqlClient } from "effect/sql"
  *
  * class User extends Entity.Class<User>("User")({
  *   id: Schema.Int,
@@ -156,7 +156,7 @@ const conditionOf = (condition: unknown): Condition => {
  * const users = Query.select(User)
  * const withoutEmail = Query.where(users, { email: null })
  * const someAdas = Query.where(users, (user) => [user.name.like("Ada%"), user.id.gt(100)])
- * const shortNames = Query.where(users, Statement.fragment([Statement.literal("length(t.name) < 4")]))
+ * const shortNames = (sql: SqlClient.SqlClient) => Query.where(users, (user) => sql`length(${user.name}) < 4`)
  * ```
  *
  * @category filtering

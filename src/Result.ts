@@ -137,7 +137,7 @@ const distinct = <A>(rows: ReadonlyArray<A>): ReadonlyArray<A> => {
  *
  * const result = Result.ofEntity("Tag", [new Tag({ id: 1 }), new Tag({ id: 2 })])
  * result.rowCount // => 2
- * result.mappings[0] // => { Tag: Tag({ id: 1 }) }
+ * result.mappings.map(Object.keys) // => [["Tag"], ["Tag"]]
  * ```
  *
  * @category constructors

@@ -35,7 +35,7 @@ import type { SessionMaker } from "./SessionMaker.ts"
 import type { TransactionHandle, TransactionOptions } from "./Transaction.ts"
 
 /**
- * The ref of an instance of an entity.
+ * The ref of an instance of an entity class: what `session.add` gives.
  *
  * @category models
  * @since 0.1.0
@@ -45,16 +45,51 @@ export type Ref<E extends Entity.Any> = Entity.EntityRef<E["Type"], Entity.Ident
 /**
  * The members of a session. A member without parentheses is an `Effect` value.
  *
+ * Each member has what it can fail with in its type. These three are part of nearly all:
+ *
+ * - `SessionClosedError`: the session is closed.
+ * - `TransactionClosedError`: the transaction, or the block of one, in which the fiber works has ended.
+ * - `PendingRollbackError`: a flush or a statement has failed in the open transaction, which must be rolled back first.
+ *
+ * An entity or a relation that is not in the registry is a mistake of the program: a defect, `MappingError`.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface SessionService {
-  /** Adds a row: pending, without SQL, until the next flush. The input is checked at once. */
+  /**
+   * Adds a row: pending, without SQL, until the next flush.
+   *
+   * The input is checked at once: `SchemaError` if it does not fit the insert variant, or has a field that does not
+   * exist. A ref in it stands for a value that is not known yet; one of another session, or one that was rolled back,
+   * is a `DetachedInstanceError`. A key that the session holds already is found by the flush (`FlushError`), one that
+   * the table holds by the database (`SqlError`).
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Model } from "effect/schema"
+   * import { Entity, Session } from "effect-sql-session"
+   *
+   * class Category extends Entity.Class<Category>("Category")({
+   *   id: Model.GeneratedByDb(Schema.Int),
+   *   parentId: Schema.NullOr(Schema.Int)
+   * }, { table: "categories", primaryKey: "id" }) {}
+   *
+   * const program = Effect.gen(function*() {
+   *   const session = yield* Session
+   *   const parent = yield* session.add(Category, { parentId: null })
+   *   const child = yield* session.add(Category, { parentId: parent })
+   *   // Flushes, and gives the instance with its key.
+   *   return yield* session.current(child)
+   * })
+   * ```
+   */
   readonly add: <E extends Entity.Any>(
     entity: E,
     input: Entity.Insert<E>
   ) => Effect.Effect<Ref<E>, Schema.SchemaError | DetachedInstanceError | UsageError>
-  /** Adds rows: all of them, or none if one input is not right. */
+  /** Adds rows: all of them, or none if one input is not right. Else as `add`. */
   readonly addAll: <E extends Entity.Any>(
     entity: E,
     inputs: ReadonlyArray<Entity.Insert<E>>
@@ -63,9 +98,32 @@ export interface SessionService {
    * Applies a patch to the latest version that this session knows, and gives the new one: written by the next flush.
    * What the database makes, and a version, are known after it: `flush`, then `current`.
    *
+   * A patch that does not fit its fields is a `SchemaError`, a row that this session has deleted an
+   * `ObjectDeletedError`. A row that has expired is read first. A field that is set to what it was is no change.
+   *
    * A snapshot that this session has never seen is taken as the row's present state. Without a version column such an
    * update can overwrite what another transaction wrote in between: give the entity an `Entity.Version`, or
    * `optimisticLock: "dirty"`.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Entity, Session } from "effect-sql-session"
+   *
+   * class Post extends Entity.Class<Post>("Post")({
+   *   id: Schema.Int,
+   *   title: Schema.String,
+   *   likes: Schema.Int
+   * }, { table: "posts", primaryKey: "id" }) {}
+   *
+   * const program = Effect.gen(function*() {
+   *   const session = yield* Session
+   *   const post = yield* session.getOne(Post, 1)
+   *   yield* session.update(post, { title: "Note G" })
+   *   // From the latest version, which has the new title, and not from the snapshot `post`.
+   *   return yield* session.update(post, (current) => ({ likes: current.likes + 1 }))
+   * })
+   * ```
    */
   readonly update: {
     // `any` stands for the fields of every entity: the patch is computed from the instance's own.
@@ -79,29 +137,82 @@ export interface SessionService {
       patch: Entity.PatchOf<A>
     ): Effect.Effect<Entity.EntityRef<A, Id>, TargetError>
   }
-  /** Marks a row: the next flush deletes it. Until then `get` gives none for it. */
+  /**
+   * Marks a row: the next flush deletes it, and changes of it that are not written are dropped. From here on `get`
+   * gives none for it, and `current`, `update`, `refresh` and `link` fail with `ObjectDeletedError`, until its key is
+   * added again or a rollback brings it back.
+   *
+   * Of a pending ref: `NotPersistentError`; `expunge` drops it. To mark a row twice does nothing; `ObjectDeletedError`
+   * if its deletion is written already. Rows that refer to it can be deleted, or moved, before or after it in the same
+   * flush; one that is left is an `SqlError` of the database.
+   */
   readonly delete: <A>(
     target: Entity.Target<A>
   ) => Effect.Effect<void, DetachedInstanceError | ObjectDeletedError | NotPersistentError | UsageError>
-  /** Lets a relation of a target lead to another; the next flush sets its foreign key. */
+  /**
+   * Lets a relation of a target lead to another; the next flush sets its foreign key.
+   *
+   * Either of them may be pending. One that this session has deleted is an `ObjectDeletedError`, a ref that it does not
+   * hold a `DetachedInstanceError`.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Model } from "effect/schema"
+   * import { Entity, Relation, Session } from "effect-sql-session"
+   *
+   * class Category extends Entity.Class<Category>("Category")({
+   *   id: Model.GeneratedByDb(Schema.Int),
+   *   parentId: Schema.NullOr(Schema.Int)
+   * }, { table: "categories", primaryKey: "id" }) {
+   *   static readonly parent = Relation.manyToOne<Category, Category>(() => Category, {
+   *     foreignKey: "parentId",
+   *     optional: true
+   *   })
+   * }
+   *
+   * const addParent = Effect.fn("addParent")(function*(category: Category) {
+   *   const session = yield* Session
+   *   const parent = yield* session.add(Category, { parentId: null })
+   *   yield* session.link(category, Category.parent, parent)
+   * })
+   * ```
+   */
   readonly link: <From, To, Value>(
     target: Entity.Target<From>,
     relation: Relation.Relation<From, To, Value>,
     other: Entity.Target<To>
   ) => Effect.Effect<void, TargetError>
-  /** Lets a relation lead nowhere, if it leads to the other one now. `FlushError` if its foreign key is not nullable. */
+  /**
+   * Lets a relation lead nowhere, if it leads to the other one now; else does nothing. `FlushError` if its foreign key
+   * is not nullable. Other errors as of `link`.
+   */
   readonly unlink: <From, To, Value>(
     target: Entity.Target<From>,
     relation: Relation.Relation<From, To, Value>,
     other: Entity.Target<To>
   ) => Effect.Effect<void, TargetError | FlushError>
-  /** Forgets a target, with what it was to write. */
+  /**
+   * Forgets a target, with what it was to write. `DetachedInstanceError` if the session does not hold it.
+   *
+   * Its ref is detached from here on; an instance of its row is, until the row is read again. A rollback does not bring
+   * it back.
+   */
   readonly expunge: <A>(target: Entity.Target<A>) => Effect.Effect<void, DetachedInstanceError | UsageError>
-  /** Forgets everything that the session holds, in memory only. */
+  /**
+   * Forgets everything that the session holds, in memory only: what was flushed is still part of the transaction. All
+   * refs are detached from here on.
+   */
   readonly expungeAll: Effect.Effect<void, UsageError>
-  /** Tells whether the session holds a target, pending or not. */
+  /** Tells whether the session holds a target, pending or not. A row that it has deleted is not held. */
   readonly contains: <A>(target: Entity.Target<A>) => Effect.Effect<boolean, UsageError>
-  /** The row of a key: from the identity map, else by one SELECT. None if there is no such row. */
+  /**
+   * The row of a key: from the identity map, else by one SELECT. None if there is no such row.
+   *
+   * A key that this session has deleted gives none, without SQL, before and after the flush. A hit in the map does not
+   * flush; a SELECT does so first. With a lock, a transaction begins, and the row is read even if the session holds it;
+   * with `noWait`, a row that is locked is an `SqlError` (`LockTimeoutError`).
+   */
   readonly get: <E extends Entity.Any>(
     entity: E,
     id: Entity.Identity<E>,
@@ -113,35 +224,89 @@ export interface SessionService {
     id: Entity.Identity<E>,
     options?: GetOptions
   ) => Effect.Effect<E["Type"], ReadError | NoResultFound>
-  /** The latest version of a target: flushes a pending ref, reads an expired row again. */
+  /**
+   * The latest version of a target: flushes a pending ref, reads a row that has expired or that the session does not
+   * hold, and else sends nothing. `ObjectDeletedError` if this session has deleted it or its row is gone,
+   * `DetachedInstanceError` if it was rolled back or expunged.
+   */
   readonly current: <A>(target: Entity.Target<A>) => Effect.Effect<A, TargetError>
-  /** Reads a target again now; changes of its row that are not written are dropped. */
+  /**
+   * Reads a target again now, and does not flush: changes of its row that are not written are dropped.
+   * `ObjectDeletedError` if the row is gone, `NotPersistentError` of a pending ref. With a lock, a transaction begins.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Entity, Session } from "effect-sql-session"
+   *
+   * class Account extends Entity.Class<Account>("Account")({
+   *   id: Schema.Int,
+   *   balance: Schema.Int
+   * }, { table: "accounts", primaryKey: "id" }) {}
+   *
+   * const deposit = Effect.fn("deposit")(function*(account: Account, amount: number) {
+   *   const session = yield* Session
+   *   const locked = yield* session.refresh(account, { lock: "update" })
+   *   return yield* session.update(locked, { balance: locked.balance + amount })
+   * })
+   * ```
+   */
   readonly refresh: <A>(
     target: Entity.Target<A>,
     options?: Partial<Query.LockOptions>
   ) => Effect.Effect<A, TargetError | NotPersistentError>
-  /** Makes the next use of a target read it again; changes of its row that are not written are dropped. */
+  /**
+   * Makes the next use of a target read it again; changes of its row that are not written are dropped. Sends nothing.
+   * `NotPersistentError` of a pending ref.
+   */
   readonly expire: <A>(
     target: Entity.Target<A>
   ) => Effect.Effect<void, DetachedInstanceError | NotPersistentError | UsageError>
-  /** Makes the next use of every row read it again; changes that are not written are dropped. */
+  /**
+   * Makes the next use of every row read it again; changes that are not written are dropped. What is pending, or marked
+   * to be deleted, stays so.
+   */
   readonly expireAll: Effect.Effect<void, UsageError>
-  /** Runs a query, or any statement of `effect/sql`, after a flush; a statement begins the transaction. */
+  /**
+   * Runs a query, or any statement of `effect/sql`, after a flush; a statement begins the transaction.
+   *
+   * A query gives the values that the session holds: a row that it holds already keeps its value, unless it has expired
+   * or the query locks it. A value in a query that does not fit its field is a `SchemaError`, and nothing is sent. What
+   * a statement writes, the identity map does not see: `expire` or `refresh` these rows.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Session } from "effect-sql-session"
+   * import { SqlClient } from "effect/sql"
+   *
+   * const archive = Effect.gen(function*() {
+   *   const session = yield* Session
+   *   const sql = yield* SqlClient.SqlClient
+   *   const { rowCount } = yield* session.execute(sql`UPDATE notes SET archived = true WHERE year < 2020`)
+   *   yield* session.expireAll
+   *   return rowCount
+   * })
+   * ```
+   */
   readonly execute: {
     <E, A>(query: Query.Select<E, A>): Effect.Effect<Result.Result<A>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<Result.Result<A>, ReadError>
   }
-  /** All rows of a query or statement. */
+  /** All rows of a query or statement. Else as `execute`. */
   readonly all: {
     <E, A>(query: Query.Select<E, A>): Effect.Effect<ReadonlyArray<A>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<ReadonlyArray<A>, ReadError>
   }
-  /** The only row of a query or statement. */
+  /**
+   * The only row of a query or statement: `NoResultFound` if there is none, `MultipleResultsFound` if there are
+   * several.
+   */
   readonly one: {
     <E, A>(query: Query.Select<E, A>): Effect.Effect<A, ReadError | NoResultFound | MultipleResultsFound>
     <A>(statement: Statement.Statement<A>): Effect.Effect<A, ReadError | NoResultFound | MultipleResultsFound>
   }
-  /** The first row of a query or statement, if there is one. */
+  /** The first row of a query or statement, if there is one. All rows are read: give a query a `Query.limit`. */
   readonly first: {
     <E, A>(query: Query.Select<E, A>): Effect.Effect<Option.Option<A>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<Option.Option<A>, ReadError>
@@ -156,9 +321,40 @@ export interface SessionService {
     <E, A>(query: Query.Select<E, A>): Effect.Effect<ReadonlyArray<A>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<ReadonlyArray<A[keyof A]>, ReadError>
   }
-  /** Writes everything that waits, in as few statements as its order allows. */
+  /**
+   * Writes everything that waits, in as few statements as its order allows, in a transaction that it begins if there is
+   * none. Sends nothing if nothing waits.
+   *
+   * Fails with `FlushError` for what no order can write, with `StaleDataError` for a row that is changed or gone since
+   * it was read, with `SqlError` for what the database refuses. Then nothing has changed in memory, and the transaction
+   * must be rolled back: until `rollback`, `reset` or `close`, or the end of the bracket, reads and writes fail with
+   * `PendingRollbackError`; `new`, `dirty`, `deleted` and `identityMap` can still be looked at. In a savepoint, the end
+   * of the savepoint is enough.
+   */
   readonly flush: Effect.Effect<void, FlushFailure>
-  /** Runs an effect in which reads do not flush. */
+  /**
+   * Runs an effect in which reads do not flush (`no_autoflush` in SQLAlchemy): they do not see what waits. `flush`,
+   * `commit`, savepoints, and `current` of a pending ref do so all the same.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Model } from "effect/schema"
+   * import { Entity, Query, Session } from "effect-sql-session"
+   *
+   * class User extends Entity.Class<User>("User")({
+   *   id: Model.GeneratedByDb(Schema.Int),
+   *   email: Schema.String
+   * }, { table: "users", primaryKey: "id" }) {}
+   *
+   * const addUnlessTaken = Effect.fn("addUnlessTaken")(function*(email: string) {
+   *   const session = yield* Session
+   *   const query = Query.where(Query.select(User), { email })
+   *   const others = yield* session.withoutAutoflush(session.all(query))
+   *   if (others.length === 0) yield* session.add(User, { email })
+   * })
+   * ```
+   */
   readonly withoutAutoflush: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** The refs of the rows that the next flush inserts. */
   readonly new: Effect.Effect<ReadonlyArray<Entity.EntityRef<unknown, unknown>>, SessionClosedError>
@@ -166,62 +362,189 @@ export interface SessionService {
   readonly dirty: Effect.Effect<ReadonlyArray<unknown>, SessionClosedError>
   /** The last versions of the rows that the next flush deletes. */
   readonly deleted: Effect.Effect<ReadonlyArray<unknown>, SessionClosedError>
-  /** Tells whether a target differs from its row: its net changes count. */
+  /** Tells whether a target differs from its row: its net changes count. True for a pending ref. */
   readonly isModified: <A>(target: Entity.Target<A>) => Effect.Effect<boolean, DetachedInstanceError | UsageError>
-  /** The identity map at this moment. */
+  /**
+   * The identity map at this moment. Like `new`, `dirty` and `deleted`, it waits for no other operation and sends
+   * nothing.
+   */
   readonly identityMap: Effect.Effect<IdentityMap.IdentityMap, SessionClosedError>
-  /** Begins a transaction that ends with the scope: by success it is committed, else rolled back. */
+  /**
+   * Begins a transaction that ends with the scope: by success it is committed, else rolled back.
+   *
+   * For code that ends it by hand, with the handle; else prefer `withTransaction`, since a flush or commit that fails
+   * in a finalizer can only be a defect. What is pending becomes part of it. `TransactionAlreadyBegunError` if a
+   * transaction is open, also one that a flush or a statement has begun. After its end by hand, further use of the
+   * session fails with `TransactionClosedError` until the scope ends.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Session } from "effect-sql-session"
+   *
+   * const runAndUndo = <A, E, R>(program: Effect.Effect<A, E, R>) =>
+   *   Effect.scoped(Effect.gen(function*() {
+   *     const session = yield* Session
+   *     const transaction = yield* session.begin({ isolation: "repeatable read" })
+   *     const result = yield* program
+   *     yield* transaction.rollback
+   *     return result
+   *   }))
+   * ```
+   */
   readonly begin: (options?: TransactionOptions) => Effect.Effect<TransactionHandle, BeginError, Scope.Scope>
-  /** Flushes, and begins a savepoint that ends with the scope. */
+  /**
+   * Flushes, and begins a savepoint that ends with the scope: by success it is kept, else undone. A flush that fails at
+   * its end is a defect: prefer `withNested`. The fiber that began it, and those that it forks, are in it; others wait.
+   */
   readonly beginNested: Effect.Effect<TransactionHandle, FlushFailure, Scope.Scope>
   /**
-   * Runs an effect in a transaction: commits after success, rolls back after a failure, defect or interruption. What the
-   * commit fails with is a typed error. Inside a transaction that was begun before, it is a savepoint.
+   * Runs an effect in a transaction: commits after success, rolls back after a failure, defect or interruption. What
+   * the commit fails with is a typed error. Inside a transaction that was begun before, it is a savepoint.
+   *
+   * `TransactionAlreadyBegunError`, before the effect runs, if a flush or a statement outside of any block has begun a
+   * transaction: the success of this one would be no commit. Also if options are given inside an open transaction. An
+   * effect that succeeds although a flush or a statement in it has failed is rolled back, with `PendingRollbackError`.
+   * Code with the plain `SqlClient` joins, as in `withConnection`.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Entity, Session } from "effect-sql-session"
+   *
+   * class Account extends Entity.Class<Account>("Account")({
+   *   id: Schema.Int,
+   *   balance: Schema.Int
+   * }, { table: "accounts", primaryKey: "id" }) {}
+   *
+   * const deposit = Effect.fn("deposit")(function*(id: number, amount: number) {
+   *   const session = yield* Session
+   *   const write = Effect.gen(function*() {
+   *     const account = yield* session.getOne(Account, id, { lock: "update" })
+   *     return yield* session.update(account, { balance: account.balance + amount })
+   *   })
+   *   return yield* session.withTransaction(write)
+   * })
+   * ```
    */
   readonly withTransaction: <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     options?: TransactionOptions
   ) => Effect.Effect<A, E | CommitError, R>
-  /** Flushes, and runs an effect in a savepoint. */
+  /**
+   * Flushes, and runs an effect in a savepoint: what fails in it is undone alone, in the database and in memory.
+   *
+   * It begins a transaction if there is none, which still has to be committed. Other fibers of the session wait until
+   * the effect ends.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Model } from "effect/schema"
+   * import { Entity, Session } from "effect-sql-session"
+   *
+   * class Tag extends Entity.Class<Tag>("Tag")({
+   *   id: Model.GeneratedByDb(Schema.Int),
+   *   label: Schema.String
+   * }, { table: "tags", primaryKey: "id" }) {}
+   *
+   * const addUnlessThere = Effect.fn("addUnlessThere")(function*(label: string) {
+   *   const session = yield* Session
+   *   yield* session.withNested(session.add(Tag, { label })).pipe(
+   *     Effect.catchReason("SqlError", "UniqueViolation", () => Effect.void)
+   *   )
+   * })
+   * ```
+   */
   readonly withNested: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CommitError, R>
-  /** Runs code that uses the same `SqlClient` inside this session's transaction. */
+  /**
+   * Runs code that uses the same `SqlClient` inside this session's transaction: statements, repositories, resolvers.
+   *
+   * Flushes first, and begins a transaction if there is none, which still has to be committed. What the code writes,
+   * the identity map does not see: `expire` or `refresh` these rows. A `sql.withTransaction` in it is a savepoint, and
+   * the state of the session follows its rollback. `withTransaction`, `withNested` and the transaction layers do the
+   * same, so code inside them needs no `withConnection`.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Entity, Session } from "effect-sql-session"
+   * import { SqlModel } from "effect/sql"
+   *
+   * class Tag extends Entity.Class<Tag>("Tag")({
+   *   id: Schema.Int,
+   *   label: Schema.String
+   * }, { table: "tags", primaryKey: "id" }) {}
+   *
+   * const program = Effect.gen(function*() {
+   *   const session = yield* Session
+   *   const tags = yield* SqlModel.makeRepository(Tag, { tableName: "tags", spanPrefix: "tags", idColumn: "id" })
+   *   const tag = yield* session.getOne(Tag, 1)
+   *   yield* session.withConnection(tags.update({ id: 1, label: "math" }))
+   *   return yield* session.refresh(tag)
+   * })
+   * ```
+   */
   readonly withConnection: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | FlushFailure, R>
-  /** Flushes, and commits the transaction through all its savepoints. */
+  /**
+   * Flushes, and commits the transaction through all its savepoints. Afterwards each row is read again at its next use,
+   * unless `expireOnCommit` is false.
+   *
+   * Fails as `flush` does, and with `SqlError` for what the database finds at the commit, such as a deferred constraint
+   * or a serialization failure: then the state is as after a rollback. `CommitOutcomeUnknown` if the connection is lost
+   * meanwhile. Inside a block, the block's transaction ends with it, and further use before the end of the block is a
+   * `TransactionClosedError`. Inside a plain `sql.withTransaction` of joined code: `TransactionAlreadyBegunError`.
+   */
   readonly commit: Effect.Effect<void, CommitError>
-  /** Rolls the transaction back through all its savepoints; the state in memory goes back with it. */
+  /**
+   * Rolls the transaction back through all its savepoints; the state in memory goes back with it. Also the way out of
+   * `PendingRollbackError`.
+   *
+   * What was added is gone, and its refs are detached; what was deleted is back; what was loaded is read again at its
+   * next use. A lost connection is no error here, since the server has rolled back by itself. Without a transaction,
+   * what waits is dropped. Inside a block, and inside `sql.withTransaction`, as `commit`.
+   */
   readonly rollback: Effect.Effect<void, RollbackError>
-  /** The open transaction. */
+  /** The open transaction, whether a block or a statement has begun it. */
   readonly transaction: Effect.Effect<Option.Option<TransactionHandle>>
   /** The innermost open savepoint. */
   readonly nestedTransaction: Effect.Effect<Option.Option<TransactionHandle>>
-  /** Tells whether a transaction is open in the database. */
+  /** Tells whether a transaction is open in the database: not after plain reads alone, nor after `add` alone. */
   readonly inTransaction: Effect.Effect<boolean>
   /** Tells whether a savepoint is open. */
   readonly inNestedTransaction: Effect.Effect<boolean>
   /** Tells whether the session can be used: it has not failed, and is not closed. */
   readonly isActive: Effect.Effect<boolean>
-  /** Rolls back, returns the connection, forgets everything; every later use is a `SessionClosedError`. */
+  /**
+   * Rolls back, returns the connection, forgets everything; every later use is a `SessionClosedError`.
+   *
+   * It waits for nobody: operations that run meanwhile fail with that error too. Instances that the program has stay
+   * good, since they are plain values. A second `close` does nothing. Sessions from a bracket, a scope or a layer close
+   * by themselves.
+   */
   readonly close: Effect.Effect<void>
-  /** As `close`, but the session can be used again. */
+  /** As `close`, but the session can be used again; its refs are detached. Does nothing after `close`. */
   readonly reset: Effect.Effect<void>
   /** What the maker, or the program, wants to keep with the session. */
   readonly info: Readonly<Record<string, unknown>>
+  /** The entities that the session knows. */
   readonly registry: Registry
 }
 
 /**
- * How `get` reads.
+ * How `get` and `getOne` read: with a lock, or past the identity map.
  *
  * @category models
  * @since 0.1.0
  */
 export interface GetOptions extends Partial<Query.LockOptions> {
-  /** Reads the row even if the session holds it. */
+  /** Reads the row even if the session holds it. Its changes are flushed first, or lost under `withoutAutoflush`. */
   readonly populateExisting?: boolean | undefined
 }
 
 /**
- * The session of a program: what it loads, adds, changes and deletes, written in one transaction.
+ * The session of a program: what it loads, adds, changes and deletes, written in one transaction (Unit of Work and
+ * Identity Map, Fowler; `AsyncSession` in SQLAlchemy).
  *
  * A `SessionMaker` makes sessions. Several fibers may share one: its operations run one at a time.
  *
@@ -229,7 +552,7 @@ export interface GetOptions extends Partial<Query.LockOptions> {
  * ```ts
  * import { Effect, Schema } from "effect"
  * import { Model } from "effect/schema"
- * import { Entity, Session } from "effect-sql-session"
+ * import { Entity, Session, SessionMaker } from "effect-sql-session"
  *
  * class User extends Entity.Class<User>("User")({
  *   id: Model.GeneratedByDb(Schema.Int),
@@ -241,6 +564,8 @@ export interface GetOptions extends Partial<Query.LockOptions> {
  *   const user = yield* session.getOne(User, id)
  *   return yield* session.update(user, { name })
  * })
+ *
+ * const program = Effect.flatMap(SessionMaker, (maker) => maker.withTransaction(rename(1, "Ada")))
  * ```
  *
  * @category services
@@ -250,6 +575,25 @@ export class Session extends Context.Service<Session, SessionService>()("effect-
   /**
    * A session for as long as the layer lives. What was not committed by then is rolled back.
    *
+   * For reads, and for programs that commit by hand. The layer is fresh: each use of it is a session of its own.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Entity, Query, Session } from "effect-sql-session"
+   *
+   * class User extends Entity.Class<User>("User")({ id: Schema.Int }, { table: "users", primaryKey: "id" }) {}
+   *
+   * const users = Effect.gen(function*() {
+   *   const session = yield* Session
+   *   return yield* session.all(Query.select(User))
+   * })
+   *
+   * // Still needs a SessionMaker.
+   * const program = Effect.provide(users, Session.layer)
+   * ```
+   *
+   * @category layers
    * @since 0.1.0
    */
   static readonly layer: Layer.Layer<Session, never, SessionMaker> = Layer.fresh(
@@ -258,8 +602,33 @@ export class Session extends Context.Service<Session, SessionService>()("effect-
 
   /**
    * A session with a transaction, for as long as the layer lives: committed if its scope ends with success, else rolled
-   * back. A commit that fails here can only be a defect: prefer `maker.withTransaction`.
+   * back. Code with the plain `SqlClient` joins it. Fails with `BeginError`.
    *
+   * A final flush or a commit that fails here can only be a defect, since a finalizer has no error channel: flush as
+   * the last act inside the layer, or prefer `maker.withTransaction`, which fails with it.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Model } from "effect/schema"
+   * import { Entity, Session } from "effect-sql-session"
+   *
+   * class Tag extends Entity.Class<Tag>("Tag")({
+   *   id: Model.GeneratedByDb(Schema.Int),
+   *   label: Schema.String
+   * }, { table: "tags", primaryKey: "id" }) {}
+   *
+   * const addTag = Effect.fn("addTag")(function*(label: string) {
+   *   const session = yield* Session
+   *   yield* session.add(Tag, { label })
+   *   // Its errors are typed here; after the end of the layer they would be defects.
+   *   yield* session.flush
+   * })
+   *
+   * const program = Effect.provide(addTag("math"), Session.layerTransaction({ isolation: "serializable" }))
+   * ```
+   *
+   * @category layers
    * @since 0.1.0
    */
   static readonly layerTransaction = (

@@ -13,6 +13,23 @@ import type { SqlError } from "effect/sql"
 /**
  * Fails `getOne`, `Result.one` and `session.one` when there is no such row.
  *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Session } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const nameOf = Effect.fn("nameOf")(function*(id: number) {
+ *   const session = yield* Session
+ *   const user = yield* session.getOne(User, id)
+ *   return user.name
+ * }, Effect.catchTag("NoResultFound", () => Effect.succeed("nobody")))
+ * ```
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -28,7 +45,27 @@ export class NoResultFound extends Schema.TaggedError<NoResultFound>("effect-sql
 }
 
 /**
- * Fails `Result.one` and `Result.oneOrNone` when the statement gave more than one row.
+ * Fails `Result.one`, `Result.oneOrNone` and `session.one` when the statement gave more than one row.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * class Ambiguous extends Schema.TaggedError<Ambiguous>()("Ambiguous", { name: Schema.String }) {}
+ *
+ * const byName = Effect.fn("byName")(function*(name: string) {
+ *   const session = yield* Session
+ *   return yield* session.one(Query.where(Query.select(User), { name })).pipe(
+ *     Effect.catchTag("MultipleResultsFound", () => Effect.fail(new Ambiguous({ name })))
+ *   )
+ * })
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -45,8 +82,26 @@ export class MultipleResultsFound
 }
 
 /**
- * Fails a flush that found a row gone or changed by another transaction: its version, or the number of rows written,
- * is not what this session knew (optimistic offline lock, Fowler).
+ * Fails a flush that found a row gone or changed by another transaction: its version, or the number of rows written, is
+ * not what this session knew (Optimistic Offline Lock, Fowler; the same name in SQLAlchemy).
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Session, SessionMaker } from "effect-sql-session"
+ *
+ * class Page extends Entity.Class<Page>("Page")({
+ *   id: Schema.Int,
+ *   text: Schema.String,
+ *   version: Entity.Version
+ * }, { table: "pages", primaryKey: "id" }) {}
+ *
+ * const save = Effect.fn("save")(function*(page: Page, text: string) {
+ *   const { withTransaction } = yield* SessionMaker
+ *   yield* withTransaction(Effect.flatMap(Session, (session) => session.update(page, { text })))
+ *   return "saved"
+ * }, Effect.catchTag("StaleDataError", () => Effect.succeed("somebody else has changed this page: load it again")))
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -69,7 +124,23 @@ export class StaleDataError
 }
 
 /**
- * Fails what reads or changes an instance that this session has deleted.
+ * Fails what reads or changes an instance that this session has deleted, or whose row is gone.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Session } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({ id: Schema.Int }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const stillThere = Effect.fn("stillThere")(function*(user: User) {
+ *   const session = yield* Session
+ *   return yield* session.refresh(user).pipe(
+ *     Effect.as(true),
+ *     Effect.catchTag("ObjectDeletedError", () => Effect.succeed(false))
+ *   )
+ * })
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -86,8 +157,29 @@ export class ObjectDeletedError
 }
 
 /**
- * Fails what uses a target that this session does not hold: a ref that was expunged or rolled back, or one that belongs
+ * Fails what uses a target that this session does not hold: one that was expunged or rolled back, or a ref that belongs
  * to another session.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Model } from "effect/schema"
+ * import { Entity, Session } from "effect-sql-session"
+ *
+ * class Tag extends Entity.Class<Tag>("Tag")({
+ *   id: Model.GeneratedByDb(Schema.Int),
+ *   label: Schema.String
+ * }, { table: "tags", primaryKey: "id" }) {}
+ *
+ * const program = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   const ref = yield* session.add(Tag, { label: "math" })
+ *   yield* session.rollback
+ *   return yield* session.current(ref).pipe(
+ *     Effect.catchTag("DetachedInstanceError", (error) => Effect.logWarning(error.message, error.reason))
+ *   )
+ * })
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -112,6 +204,22 @@ export class DetachedInstanceError
 /**
  * Fails every use of a session whose transaction has failed, until it is rolled back. `cause` is the first failure.
  *
+ * In a bracket, or in a layer, the end of the block rolls back. Where a program commits by hand, it does so itself. The
+ * same name in SQLAlchemy.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Session } from "effect-sql-session"
+ *
+ * const commitOrGiveUp = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   yield* session.commit.pipe(
+ *     Effect.catchTag("PendingRollbackError", ({ cause }) => Effect.andThen(session.rollback, Effect.logError(cause)))
+ *   )
+ * })
+ * ```
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -128,7 +236,21 @@ export class PendingRollbackError
 }
 
 /**
- * Fails what uses a transaction, or a block of one, that has ended.
+ * Fails what uses a transaction, or a block of one, that has ended: after `commit` or `rollback` inside the block, or
+ * in a fiber that has outlived it.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Session } from "effect-sql-session"
+ *
+ * const flushEverySecond = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   yield* Effect.forever(Effect.andThen(Effect.sleep("1 second"), session.flush))
+ * }).pipe(
+ *   Effect.catchTag("TransactionClosedError", (error) => Effect.logWarning(error.message))
+ * )
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -145,7 +267,23 @@ export class TransactionClosedError
 }
 
 /**
- * Fails `begin`, and brackets with options, when a transaction is open already.
+ * Fails `begin`, and brackets, when a transaction is open that they cannot be part of: one that a flush or a statement
+ * has begun, or any at all for a bracket with options. Fails `commit` and `rollback` inside a plain
+ * `sql.withTransaction`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Session } from "effect-sql-session"
+ *
+ * const inTransaction = Effect.fn("inTransaction")(function*<A, E, R>(program: Effect.Effect<A, E, R>) {
+ *   const session = yield* Session
+ *   // Where one is open, whoever has begun it commits.
+ *   return yield* session.withTransaction(Effect.asVoid(program)).pipe(
+ *     Effect.catchTag("TransactionAlreadyBegunError", () => session.withNested(Effect.asVoid(program)))
+ *   )
+ * })
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -165,6 +303,19 @@ export class TransactionAlreadyBegunError extends Schema.TaggedError<Transaction
 /**
  * Fails every use of a session after `close`. Never retryable.
  *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Session } from "effect-sql-session"
+ *
+ * const expireEveryMinute = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   yield* Effect.forever(Effect.andThen(Effect.sleep("1 minute"), session.expireAll))
+ * }).pipe(
+ *   Effect.catchTag("SessionClosedError", () => Effect.void)
+ * )
+ * ```
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -180,8 +331,31 @@ export class SessionClosedError
 }
 
 /**
- * Fails a flush that cannot be written: a cycle without a nullable key to break it, a missing key, two instances with
- * one key, a row that the database refused in silence.
+ * Fails a flush that cannot be written. All but the last reason are found before anything is sent.
+ *
+ * - `cycle`: rows refer to each other, and none of their keys is nullable.
+ * - `missingKey`: a ref in a row stands for one that the session does not hold any more.
+ * - `keyConflict`: two instances have one key.
+ * - `uniqueSwap`: rows swap unique values, and none of them is nullable.
+ * - `notNullable`: `unlink` of a foreign key that cannot be NULL.
+ * - `notWritten`: the database has left out rows without an error, as a trigger or a rule can make it.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Session, SessionMaker } from "effect-sql-session"
+ *
+ * class Country extends Entity.Class<Country>("Country")({ code: Schema.String }, {
+ *   table: "countries",
+ *   primaryKey: "code"
+ * }) {}
+ *
+ * const importAll = Effect.fn("importAll")(function*(codes: ReadonlyArray<string>) {
+ *   const { withTransaction } = yield* SessionMaker
+ *   const rows = codes.map((code) => ({ code }))
+ *   return yield* withTransaction(Effect.flatMap(Session, (session) => session.addAll(Country, rows)))
+ * }, Effect.catchTag("FlushError", (error) => Effect.die(`no list of countries: ${error.message}`)))
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -203,6 +377,19 @@ export class FlushError extends Schema.TaggedError<FlushError>("effect-sql-sessi
 /**
  * Fails what needs a row in the database when the target is only pending.
  *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { type Entity, Session } from "effect-sql-session"
+ *
+ * const discard = Effect.fn("discard")(function*<A>(target: Entity.Target<A>) {
+ *   const session = yield* Session
+ *   yield* session.delete(target).pipe(
+ *     Effect.catchTag("NotPersistentError", () => session.expunge(target))
+ *   )
+ * })
+ * ```
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -219,7 +406,22 @@ export class NotPersistentError
 
 /**
  * A mistake in the mapping or its use. `Registry.make` throws it when the program starts; a session dies with it, since
- * no handler could mend it.
+ * no handler could mend it. A test can look at it.
+ *
+ * @example
+ * ```ts
+ * import { Result, Schema } from "effect"
+ * import { Entity, Registry } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({ id: Schema.Int }, {
+ *   table: "users",
+ *   primaryKey: "id",
+ *   columns: { id: "user_id" }
+ * }) {}
+ *
+ * const made = Result.try(() => Registry.make({ entities: [User, User] }))
+ * Result.isFailure(made) // => true: two entities have this name
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -235,7 +437,27 @@ export class MappingError extends Schema.TaggedError<MappingError>("effect-sql-s
 
 /**
  * Fails a commit whose connection was lost before the server answered: the transaction may have been committed or not.
- * Never retryable; the session is as after a rollback, with everything expired.
+ * Never retryable; the session is as after a rollback, with everything expired. Read what it wrote to find out.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Option, Schema } from "effect"
+ * import { Entity, Session, SessionMaker } from "effect-sql-session"
+ *
+ * class Payment extends Entity.Class<Payment>("Payment")({
+ *   id: Schema.String,
+ *   cents: Schema.Int
+ * }, { table: "payments", primaryKey: "id" }) {}
+ *
+ * const pay = Effect.fn("pay")(function*(id: string, cents: number) {
+ *   const { withSession, withTransaction } = yield* SessionMaker
+ *   const isPaid = Effect.flatMap(Session, (session) => session.get(Payment, id)).pipe(Effect.map(Option.isSome))
+ *   return yield* withTransaction(Effect.flatMap(Session, (session) => session.add(Payment, { id, cents }))).pipe(
+ *     Effect.as(true),
+ *     Effect.catchTag("CommitOutcomeUnknown", () => withSession(isPaid))
+ *   )
+ * })
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -269,7 +491,7 @@ export type UsageError = SessionClosedError | TransactionClosedError | PendingRo
 export type FlushFailure = SqlError.SqlError | Schema.SchemaError | FlushError | StaleDataError | UsageError
 
 /**
- * What a commit can fail with.
+ * What a commit can fail with: the flush before it, and what the database finds at the end.
  *
  * @category models
  * @since 0.1.0
@@ -310,6 +532,24 @@ export type TargetError = ReadError | DetachedInstanceError | ObjectDeletedError
 
 /**
  * Whatever a session can fail with, for a boundary that maps errors, such as an HTTP handler.
+ *
+ * @example
+ * ```ts
+ * import type { SessionError } from "effect-sql-session"
+ *
+ * const statusOf = (error: SessionError.Any): number => {
+ *   switch (error._tag) {
+ *     case "NoResultFound":
+ *       return 404
+ *     case "StaleDataError":
+ *       return 409
+ *     case "SchemaError":
+ *       return 422
+ *     default:
+ *       return 500
+ *   }
+ * }
+ * ```
  *
  * @category models
  * @since 0.1.0

@@ -16,21 +16,37 @@ import type { TransactionOptions } from "./Transaction.ts"
 /**
  * How sessions are made.
  *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { PgLite, Registry, SessionMaker } from "effect-sql-session"
+ * import type { Options } from "effect-sql-session/SessionMaker"
+ *
+ * const options: Options = {
+ *   registry: Registry.make({ entities: [] }),
+ *   expireOnCommit: false,
+ *   info: { app: "blog" }
+ * }
+ *
+ * const AppLive = SessionMaker.layer(options).pipe(Layer.provideMerge(PgLite.layer()))
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
+  /** The entities that the sessions know. */
   readonly registry: Registry
   /** Reads flush first, so that they see what the session has not written yet. Default: true. */
   readonly autoflush?: boolean | undefined
-  /** A commit makes the next use of every row read it again. Default: true. */
+  /** A commit makes the next use of every row read it again (`expire_on_commit` in SQLAlchemy). Default: true. */
   readonly expireOnCommit?: boolean | undefined
   /**
-   * `"lazy"` (the default) sends `BEGIN`, and holds a connection, only when something needs it: plain reads run as single
-   * statements. `"eager"` begins with the first statement.
+   * `"lazy"` (the default) sends `BEGIN`, and holds a connection, only when something needs it: plain reads run as
+   * single statements. `"eager"` begins with the first statement.
    */
   readonly autobegin?: "lazy" | "eager" | undefined
-  /** What a program wants to keep with its sessions. */
+  /** What a program wants to keep with its sessions: `session.info`. */
   readonly info?: Readonly<Record<string, unknown>> | undefined
 }
 
@@ -42,8 +58,9 @@ export interface Options {
  */
 export interface RunOptions extends TransactionOptions {
   /**
-   * Tries again after a serialization failure or a deadlock, each time with a new session: what the effect does beside
-   * the database must bear to be done twice. `true` is up to 10 tries, with jitter.
+   * Tries again after a serialization failure or a deadlock (13.5 in the PostgreSQL manual), each time with a new
+   * session: what the effect does beside the database must bear to be done twice. `true` is up to 10 tries, with
+   * jitter; a schedule decides for itself how often and when. No other error is tried again.
    */
   readonly retry?: true | Schedule.Schedule<unknown, unknown> | undefined
 }
@@ -51,24 +68,93 @@ export interface RunOptions extends TransactionOptions {
 /**
  * The members of a session maker.
  *
+ * A session that is made inside an open `sql.withTransaction` of the same client is part of it: its transaction is a
+ * savepoint there, and its commit releases it (`join_transaction_mode="create_savepoint"` in SQLAlchemy).
+ *
  * @category models
  * @since 0.1.0
  */
 export interface SessionMakerService {
-  /** Makes a session that is closed with its scope: what was not committed by then is rolled back. */
+  /**
+   * Makes a session that is closed with its scope: what was not committed by then is rolled back.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Entity, SessionMaker } from "effect-sql-session"
+   *
+   * class Tag extends Entity.Class<Tag>("Tag")({ id: Schema.Int }, { table: "tags", primaryKey: "id" }) {}
+   *
+   * const program = Effect.scoped(Effect.gen(function*() {
+   *   const maker = yield* SessionMaker
+   *   const session = yield* maker.make
+   *   yield* session.add(Tag, { id: 1 })
+   *   yield* session.commit
+   * }))
+   * ```
+   */
   readonly make: Effect.Effect<Session["Service"], never, Scope.Scope>
-  /** Makes a session with a transaction that ends with the scope: by success it is committed, else rolled back. */
+  /**
+   * Makes a session with a transaction that ends with the scope: by success it is committed, else rolled back. A flush
+   * or commit that fails in there is a defect: prefer `withTransaction`.
+   */
   readonly begin: Effect.Effect<Session["Service"], BeginError, Scope.Scope>
   /** Runs an effect with a session of its own, which is closed afterwards: without `commit`, nothing is kept. */
   readonly withSession: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Session>>
-  /** Runs an effect with a session of its own, in a transaction: commits after success, else rolls back. */
+  /**
+   * Runs an effect with a session of its own, in a transaction: commits after success, else rolls back. The first
+   * choice.
+   *
+   * It fails with what the effect fails with, and with what the begin, the last flush and the commit can:
+   * `CommitError`.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Entity, Session, SessionMaker } from "effect-sql-session"
+   *
+   * class Account extends Entity.Class<Account>("Account")({
+   *   id: Schema.Int,
+   *   balance: Schema.Int
+   * }, { table: "accounts", primaryKey: "id" }) {}
+   *
+   * const deposit = Effect.fn("deposit")(function*(id: number, amount: number) {
+   *   const session = yield* Session
+   *   const account = yield* session.getOne(Account, id)
+   *   return yield* session.update(account, { balance: account.balance + amount })
+   * })
+   *
+   * const program = Effect.gen(function*() {
+   *   const maker = yield* SessionMaker
+   *   return yield* maker.withTransaction(deposit(1, 100), { isolation: "serializable", retry: true })
+   * })
+   * ```
+   */
   readonly withTransaction: <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     options?: RunOptions
   ) => Effect.Effect<A, E | CommitError, Exclude<R, Session>>
-  /** A maker with other settings. */
+  /**
+   * Gives a maker with other settings, over the same client; `info` is merged. `closeAll` of either closes the sessions
+   * of both.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Session, SessionMaker } from "effect-sql-session"
+   *
+   * const program = Effect.gen(function*() {
+   *   const maker = yield* SessionMaker
+   *   const { withSession } = maker.configure({ autoflush: false, info: { job: "report" } })
+   *   return yield* withSession(Effect.map(Session, (session) => session.info))
+   * })
+   * ```
+   */
   readonly configure: (overrides: Partial<Options>) => SessionMakerService
-  /** Closes all sessions that this maker has made and that are still open. */
+  /**
+   * Closes all sessions that this maker has made and that are still open. Whoever works with one gets a
+   * `SessionClosedError`.
+   */
   readonly closeAll: Effect.Effect<void>
 }
 
@@ -106,8 +192,27 @@ export class SessionMaker extends Context.Service<SessionMaker, SessionMakerServ
   "effect-sql-session/SessionMaker"
 ) {
   /**
-   * A maker of sessions over the `SqlClient` in the context.
+   * A maker of sessions over the `SqlClient` in the context. One for a program is enough.
    *
+   * Nothing is sent until a session is used. The first write reads the types of the registry's columns from the system
+   * catalog, once for the maker, with one statement in the transaction of that write. Transformers of statements
+   * (`Statement.CurrentTransformer`) do not see it. It is read again after a flush that failed because a table or a
+   * column was not there.
+   *
+   * @example
+   * ```ts
+   * import { PgClient } from "@effect/sql-pg"
+   * import { Config, Layer, Schema } from "effect"
+   * import { Entity, Registry, SessionMaker } from "effect-sql-session"
+   *
+   * class Tag extends Entity.Class<Tag>("Tag")({ id: Schema.Int }, { table: "tags", primaryKey: "id" }) {}
+   *
+   * const AppLive = SessionMaker.layer({ registry: Registry.make({ entities: [Tag] }) }).pipe(
+   *   Layer.provideMerge(PgClient.layerConfig({ url: Config.Redacted("DATABASE_URL") }))
+   * )
+   * ```
+   *
+   * @category layers
    * @since 0.1.0
    */
   static readonly layer = (options: Options): Layer.Layer<SessionMaker, never, SqlClient.SqlClient> =>

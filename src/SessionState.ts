@@ -106,11 +106,21 @@ export const empty: SessionState = {
   tombstonesBefore: HashSet.empty()
 }
 
-/** Tells that nothing waits for a flush. */
+/**
+ * Tells that nothing waits for a flush.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const isClean = (self: SessionState): boolean =>
   HashMap.isEmpty(self.pending) && HashSet.size(self.dirty) === 0 && HashSet.size(self.deleted) === 0
 
-/** A pending row whose refs to written rows are the values that they stand for. */
+/**
+ * Gives a pending row in which refs to written rows are the values that they stand for.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const withWritten = (self: SessionState, pending: Pending): Pending => {
   let written: Record<string, unknown> | undefined
   for (const field in pending.values) {
@@ -122,70 +132,145 @@ export const withWritten = (self: SessionState, pending: Pending): Pending => {
   return written === undefined ? pending : { ...pending, values: written }
 }
 
-/** The rows to be inserted, in the order of addition. */
+/**
+ * Lists the rows to be inserted, in the order of addition.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const pendingRows = (self: SessionState): ReadonlyArray<Pending> =>
   HashMap.toValues(self.pending).sort((a, b) => a.ref.id - b.ref.id)
 
-/** The entries with changes that are not written yet. */
+/**
+ * Lists the entries with changes that are not written yet.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const dirtyEntries = (self: SessionState): ReadonlyArray<Entry> =>
   Array.from(self.dirty, (token) => HashMap.getUnsafe(self.entries, token))
 
-/** The entries that the next flush deletes. */
+/**
+ * Lists the entries that the next flush deletes.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const deletedEntries = (self: SessionState): ReadonlyArray<Entry> =>
   Array.from(self.deleted, (token) => HashMap.getUnsafe(self.entries, token))
 
-/** Tells whether this session deleted the row: marked, or written. */
+/**
+ * Tells whether this session deleted the row: marked, or written.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const isDeleted = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
   HashSet.has(self.deleted, key.token) ||
   (HashSet.has(self.tombstones, key.token) && !HashMap.has(self.entries, key.token))
 
-/** The key of a ref whose row is written. */
+/**
+ * Finds the key of a ref whose row is written.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const keyOfRef = (self: SessionState, id: number): Option.Option<IdentityKey.IdentityKey> =>
   Option.orElse(HashMap.get(self.newRefs, id), () => HashMap.get(self.refs, id))
 
-/** What the session holds of a row, expired or marked as it may be. */
+/**
+ * Gives what the session holds of a row, expired or marked as it may be.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const entryFor = (self: SessionState, key: IdentityKey.IdentityKey): Entry | undefined =>
   Option.getOrUndefined(HashMap.get(self.entries, key.token))
 
-/** What a column ref stands for, once its row is written. */
+/**
+ * Finds what a column ref stands for, once its row is written.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const valueOfRef = (self: SessionState, column: Entity.ColumnRef<unknown>): Option.Option<unknown> =>
   Option.flatMap(keyOfRef(self, column.ref.id), (key) => {
     const row = entryFor(self, key)?.value
     return Option.fromUndefinedOr(column.field === undefined ? key.values[0] : row?.[column.field])
   })
 
-/** Tells whether an entry must be read again before it is used. */
+/**
+ * Tells whether an entry must be read again before it is used.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const isExpired = (self: SessionState, entry: Entry): boolean => entry.epoch !== self.epoch
 
-/** Tells whether the next flush deletes the row. */
+/**
+ * Tells whether the next flush deletes the row.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const isMarked = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
   HashSet.has(self.deleted, key.token)
 
-/** Compares two values of fields, an `Option` by what it holds. */
+/**
+ * Compares two values of fields, an `Option` by what it holds.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const sameValue = (left: unknown, right: unknown): boolean =>
   Equal.equals(Option.isOption(left) ? Option.getOrNull(left) : left, right)
 
-/** Tells whether a row was expunged by hand, and is not held since. */
+/**
+ * Tells whether a row was expunged by hand, and is not held since.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const isDetached = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
   HashSet.has(self.detached, key.token) && !HashMap.has(self.entries, key.token)
 
-/** Tells whether a ref was expunged by hand. */
+/**
+ * Tells whether a ref was expunged by hand.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const isExpunged = (self: SessionState, id: number): boolean => HashSet.has(self.expunged, id)
 
-/** Adds a row to be inserted. */
+/**
+ * Adds a row to be inserted.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const add = (self: SessionState, pending: Pending): SessionState => ({
   ...self,
   nextRef: pending.ref.id + 1,
   pending: HashMap.set(self.pending, pending.ref.id, pending)
 })
 
-/** Changes the values of a pending row. */
+/**
+ * Changes the values of a pending row.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const updatePending = (self: SessionState, pending: Pending): SessionState => ({
   ...self,
   pending: HashMap.set(self.pending, pending.ref.id, pending)
 })
 
-/** The entry of a row as it was just read. */
+/**
+ * Makes the entry of a row as it was just read.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const entryOf = (
   self: SessionState,
   mapping: Mapping.EntityMapping,
@@ -193,7 +278,12 @@ export const entryOf = (
   row: Row
 ): Entry => ({ key, mapping, committed: row, value: row, changed: [], links: undefined, epoch: self.epoch })
 
-/** Takes in rows as they were just read. What they replace is forgotten, changes included. */
+/**
+ * Takes in rows as they were just read. What they replace is forgotten, changes included.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const load = (self: SessionState, entries: ReadonlyArray<Entry>): SessionState => {
   if (entries.length === 0) return self
   return {
@@ -228,7 +318,12 @@ const changedFields = (entry: Entry, value: Row, patched: Iterable<string>): Rea
   return changed.size === 0 ? [] : Array.from(changed)
 }
 
-/** Replaces the value of an entry; `patched` names the fields that may differ. */
+/**
+ * Replaces the value of an entry; `patched` names the fields that may differ.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const update = (self: SessionState, entry: Entry, value: Row, patched: Iterable<string>): SessionState => {
   const fields = Array.from(patched)
   const links = entry.links === undefined
@@ -242,7 +337,12 @@ export const update = (self: SessionState, entry: Entry, value: Row, patched: It
   })
 }
 
-/** Lets a field of an entry wait for the key of a pending row. */
+/**
+ * Lets a field of an entry wait for the key of a pending row.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const link = (
   self: SessionState,
   entry: Entry,
@@ -252,13 +352,23 @@ export const link = (
   return setEntry(self, { ...entry, changed: entry.changed.filter((field) => !links.has(field)), links })
 }
 
-/** Marks a row to be deleted; its changes are forgotten. */
+/**
+ * Marks a row to be deleted; its changes are forgotten.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const markDeleted = (self: SessionState, entry: Entry): SessionState => ({
   ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined }),
   deleted: HashSet.add(self.deleted, entry.key.token)
 })
 
-/** Forgets a row or a pending row. Nothing is written of it. */
+/**
+ * Forgets a row or a pending row. Nothing is written of it.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const expunge = (self: SessionState, key: IdentityKey.IdentityKey): SessionState => ({
   ...self,
   entries: HashMap.remove(self.entries, key.token),
@@ -266,13 +376,23 @@ export const expunge = (self: SessionState, key: IdentityKey.IdentityKey): Sessi
   deleted: HashSet.remove(self.deleted, key.token)
 })
 
-/** Forgets a row by hand: a snapshot of it is detached until the row is held again. */
+/**
+ * Forgets a row by hand: a snapshot of it is detached until the row is held again.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const detach = (self: SessionState, key: IdentityKey.IdentityKey): SessionState => {
   const expunged = expunge(self, key)
   return { ...expunged, detached: HashSet.add(expunged.detached, key.token) }
 }
 
-/** Forgets all rows and all that waits. What the transaction has inserted is still gone when it rolls back. */
+/**
+ * Forgets all rows and all that waits. What the transaction has inserted is still gone when it rolls back.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const expungeAll = (self: SessionState): SessionState => ({
   ...empty,
   nextRef: self.nextRef,
@@ -280,14 +400,24 @@ export const expungeAll = (self: SessionState): SessionState => ({
   inserted: self.inserted
 })
 
-/** Drops a pending row. */
+/**
+ * Drops a pending row.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const expungePending = (self: SessionState, id: number): SessionState => ({
   ...self,
   pending: HashMap.remove(self.pending, id),
   expunged: HashSet.add(self.expunged, id)
 })
 
-/** Drops a ref whose row is written, with its row. */
+/**
+ * Drops a ref whose row is written, with its row.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const expungeRef = (self: SessionState, id: number, key: IdentityKey.IdentityKey): SessionState => ({
   ...detach(self, key),
   refs: HashMap.remove(self.refs, id),
@@ -295,7 +425,12 @@ export const expungeRef = (self: SessionState, id: number, key: IdentityKey.Iden
   expunged: HashSet.add(self.expunged, id)
 })
 
-/** Makes the next use of a row read it again; its changes are forgotten. */
+/**
+ * Makes the next use of a row read it again; its changes are forgotten.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const expire = (self: SessionState, entry: Entry): SessionState =>
   setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined, epoch: self.epoch - 1 })
 
@@ -306,7 +441,12 @@ const dropChanges = (self: SessionState): SessionState["entries"] =>
     }
   })
 
-/** Makes the next use of every row read it again; all changes that are not written are forgotten. */
+/**
+ * Makes the next use of every row read it again; all changes that are not written are forgotten.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const expireAll = (self: SessionState): SessionState => ({
   ...self,
   epoch: self.epoch + 1,
@@ -335,7 +475,12 @@ export interface Written {
   readonly switched: ReadonlyArray<{ readonly id: number; readonly entry: Entry; readonly row: Row }>
 }
 
-/** Takes in what a flush has written: nothing is pending, dirty or marked any more. */
+/**
+ * Takes in what a flush has written: nothing is pending, dirty or marked any more.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const flushed = (self: SessionState, written: Written): SessionState => {
   const entries = HashMap.beginMutation(self.entries)
   const newRefs = HashMap.beginMutation(self.newRefs)
@@ -372,7 +517,12 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
   }
 }
 
-/** The state after the transaction's commit. */
+/**
+ * Gives the state after the transaction's commit.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const committed = (self: SessionState, expire: boolean): SessionState => ({
   ...(expire ? expireAll(self) : self),
   refs: HashMap.isEmpty(self.newRefs) ? self.refs : HashMap.setMany(self.refs, self.newRefs),
@@ -383,8 +533,11 @@ export const committed = (self: SessionState, expire: boolean): SessionState => 
 })
 
 /**
- * The state after the transaction's rollback: what was loaded stays, expired; what was added in it is gone; what was
- * deleted in it is back.
+ * Gives the state after the transaction's rollback: what was loaded stays, expired; what was added in it is gone; what
+ * was deleted in it is back.
+ *
+ * @category transitions
+ * @since 0.1.0
  */
 export const rolledBack = (self: SessionState): SessionState => ({
   ...self,
@@ -402,16 +555,31 @@ export const rolledBack = (self: SessionState): SessionState => ({
   tombstones: self.tombstonesBefore
 })
 
-/** The state after the rollback to a savepoint: what it was there. Only the numbers of refs are never used twice. */
+/**
+ * Gives the state after the rollback to a savepoint: what it was there. Only the numbers of refs are never used twice.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const restored = (self: SessionState, snapshot: SessionState): SessionState => ({
   ...snapshot,
   nextRef: Math.max(self.nextRef, snapshot.nextRef),
   epoch: snapshot.epoch
 })
 
-/** A unit of work that has forgotten everything, after `reset` or `close`. */
+/**
+ * Gives a unit of work that has forgotten everything, after `reset` or `close`.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
 export const forgotten = (self: SessionState): SessionState => ({ ...empty, nextRef: self.nextRef })
 
-/** The entry of a key, if the session holds it and has not deleted it. */
+/**
+ * Finds the entry of a key, if the session holds it and has not deleted it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
 export const find = (self: SessionState, key: IdentityKey.IdentityKey): Option.Option<Entry> =>
   HashSet.has(self.deleted, key.token) ? Option.none() : HashMap.get(self.entries, key.token)

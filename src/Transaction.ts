@@ -12,21 +12,39 @@ import type { Session } from "./Session.ts"
 import type { BeginError, CommitError, FlushFailure, RollbackError } from "./SessionError.ts"
 
 /**
- * How a transaction is begun.
+ * How a transaction is begun (`BEGIN` and `SET TRANSACTION` in the PostgreSQL manual). What is left out is as the
+ * database has it by default.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session, type TransactionOptions } from "effect-sql-session"
+ *
+ * class Sale extends Entity.Class<Sale>("Sale")({
+ *   id: Schema.Int,
+ *   cents: Schema.Int
+ * }, { table: "sales", primaryKey: "id" }) {}
+ *
+ * const forReports: TransactionOptions = { isolation: "serializable", readOnly: true, deferrable: true }
+ *
+ * const report = Effect.flatMap(Session, (session) =>
+ *   session.withTransaction(session.all(Query.select(Sale)), forReports))
+ * ```
  *
  * @category models
  * @since 0.1.0
  */
 export interface TransactionOptions {
-  /** As in `SET TRANSACTION` of PostgreSQL; without it, the default of the database. */
+  /** The isolation level (13.2 in the PostgreSQL manual). */
   readonly isolation?: "read committed" | "repeatable read" | "serializable" | undefined
+  /** Lets the database refuse what writes, with `SqlError`. */
   readonly readOnly?: boolean | undefined
   /** Lets a serializable, read-only transaction wait until it cannot fail. */
   readonly deferrable?: boolean | undefined
 }
 
 /**
- * What a program holds of an open transaction, or of a savepoint.
+ * What a program holds of an open transaction, or of a savepoint (`SessionTransaction` in SQLAlchemy).
  *
  * @category models
  * @since 0.1.0
@@ -34,9 +52,15 @@ export interface TransactionOptions {
 export interface TransactionHandle {
   /** Whether the transaction is open and has not failed. */
   readonly isActive: Effect.Effect<boolean>
-  /** Flushes, and ends the transaction so that its work stays; savepoints inside it end with it. */
+  /**
+   * Flushes, and ends the transaction so that its work stays; savepoints inside it end with it. Errors as of
+   * `session.commit`; `TransactionClosedError` if it has ended already.
+   */
   readonly commit: Effect.Effect<void, CommitError>
-  /** Ends the transaction so that nothing of it stays, in the database or in memory. */
+  /**
+   * Ends the transaction so that nothing of it stays, in the database or in memory; savepoints inside it end with it.
+   * `TransactionClosedError` if it has ended already.
+   */
   readonly rollback: Effect.Effect<void, RollbackError>
   /** Whether this is a savepoint. */
   readonly nested: boolean
@@ -53,13 +77,17 @@ export interface TransactionHandle {
  * @example
  * ```ts
  * import { Effect } from "effect"
- * import { Session } from "effect-sql-session"
+ * import { Session, Transaction } from "effect-sql-session"
  *
- * const program = Effect.scoped(Effect.gen(function*() {
- *   const session = yield* Session
- *   const transaction = yield* session.begin()
- *   return yield* transaction.isActive
- * }))
+ * const dryRun = <A, E, R>(program: Effect.Effect<A, E, R>) =>
+ *   Effect.gen(function*() {
+ *     const session = yield* Session
+ *     const transaction = yield* Transaction
+ *     const result = yield* program
+ *     yield* session.flush
+ *     yield* transaction.rollback
+ *     return result
+ *   }).pipe(Effect.provide(Transaction.layer()))
  * ```
  *
  * @category services
@@ -70,9 +98,25 @@ export class Transaction extends Context.Service<Transaction, TransactionHandle>
    * A transaction of the session in the context, for as long as the layer lives: committed if its scope ends with
    * success, else rolled back. Code with the plain `SqlClient` joins it.
    *
-   * A commit that fails here can only be a defect, since a finalizer has no error channel: prefer
+   * Fails with `TransactionAlreadyBegunError` if one is open. A final flush or a commit that fails can only be a
+   * defect, since a finalizer has no error channel: flush as the last act inside the layer, or prefer
    * `session.withTransaction`, which fails with it.
    *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Session, Transaction } from "effect-sql-session"
+   *
+   * const inTransaction = <A, E, R>(program: Effect.Effect<A, E, R>) =>
+   *   Effect.gen(function*() {
+   *     const session = yield* Session
+   *     const result = yield* program
+   *     yield* session.flush
+   *     return result
+   *   }).pipe(Effect.provide(Transaction.layer({ isolation: "repeatable read" })))
+   * ```
+   *
+   * @category layers
    * @since 0.1.0
    */
   static readonly layer = (options?: TransactionOptions): Layer.Layer<Transaction, BeginError, Session> =>
@@ -84,8 +128,24 @@ export class Transaction extends Context.Service<Transaction, TransactionHandle>
     ))
 
   /**
-   * A savepoint of the session in the context, for as long as the layer lives.
+   * A savepoint of the session in the context, for as long as the layer lives: kept if its scope ends with success,
+   * else undone. Code with the plain `SqlClient` joins it.
    *
+   * Flushes first, and fails as that does. A flush that fails at the end is a defect: prefer `session.withNested`.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Session, Transaction } from "effect-sql-session"
+   *
+   * const tryOut = <A, E, R>(program: Effect.Effect<A, E, R>) =>
+   *   Effect.flatMap(Session, (session) => Effect.tap(program, session.flush)).pipe(
+   *     Effect.provide(Transaction.layerNested),
+   *     Effect.option
+   *   )
+   * ```
+   *
+   * @category layers
    * @since 0.1.0
    */
   static readonly layerNested: Layer.Layer<Transaction, FlushFailure | BeginError, Session> = Layer.fresh(

@@ -8,6 +8,7 @@ import { Config, Context, Effect, Layer, Option, type Redacted, type Scope } fro
 import { Reactivity } from "effect/reactivity"
 import { Migrator, SqlClient, type SqlError } from "effect/sql"
 import * as Catalog from "./internal/catalog.ts"
+import { withLiveClock } from "./internal/clock.ts"
 import { coreOf, stateOf } from "./internal/core.ts"
 import { servicesOf } from "./internal/levels.ts"
 import * as Makers from "./internal/makers.ts"
@@ -18,6 +19,19 @@ import { type Options as SessionMakerOptions, SessionMaker } from "./SessionMake
 
 /**
  * How a test database is made.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import type { TestDatabaseOptions } from "effect-sql-session/testing"
+ * import { Migrator, SqlClient } from "effect/sql"
+ *
+ * const options: TestDatabaseOptions = {
+ *   migrations: Migrator.fromRecord({
+ *     "0001_users": Effect.flatMap(SqlClient.SqlClient, (sql) => sql`CREATE TABLE users (id int PRIMARY KEY)`)
+ *   })
+ * }
+ * ```
  *
  * @category models
  * @since 0.1.0
@@ -66,21 +80,39 @@ const inSchema = Effect.fnUntraced(function*(
 const client: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError> = Layer.unwrap(
   Effect.map(
     Effect.orDie(Config.option(Config.Redacted("DATABASE_URL"))),
-    Option.match({ onNone: () => PgLite.layer(), onSome: (url) => PgClient.layerFrom(inSchema(url)) })
+    Option.match({ onNone: () => PgLite.layer(), onSome: (url) => PgClient.layerFrom(withLiveClock(inSchema(url))) })
   )
 )
 
 /**
- * A database for tests.
+ * A database for tests, with the tables of the program: one for a file of tests is enough, with a `TestSession` for
+ * each test.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TestDatabase } from "effect-sql-session/testing"
+ * import { SqlClient } from "effect/sql"
+ *
+ * const Database = TestDatabase.layer({ migrations: `CREATE TABLE users (id int PRIMARY KEY)` })
+ *
+ * const test = Effect.gen(function*() {
+ *   const sql = yield* SqlClient.SqlClient
+ *   return yield* sql`SELECT * FROM users`
+ * }).pipe(Effect.provide(Database))
+ * ```
  *
  * @category fixtures
  * @since 0.1.0
  */
 export const TestDatabase = {
   /**
-   * The client of an empty database with the given tables: embedded, or a schema of its own on the server that
-   * `DATABASE_URL` names.
+   * Makes the client of an empty database with the given tables: embedded, or a schema of its own on the server that
+   * `DATABASE_URL` names, which is dropped at the end.
    *
+   * Fails with `SqlError`, or with `MigrationError` where the tables are made by a loader of migrations.
+   *
+   * @category layers
    * @since 0.1.0
    */
   layer: (
@@ -110,16 +142,40 @@ const innermost = (session: Session["Service"] | undefined, outer: Parked.Parked
 }
 
 /**
- * A session for tests, whose work never stays.
+ * A session for tests, whose work never stays (`join_transaction_mode="create_savepoint"`, the recipe for test suites
+ * in SQLAlchemy).
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Registry, Session } from "effect-sql-session"
+ * import { TestDatabase, TestSession } from "effect-sql-session/testing"
+ *
+ * class User extends Entity.Class<User>("User")({ id: Schema.Int }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const Database = TestDatabase.layer({ migrations: `CREATE TABLE users (id int PRIMARY KEY)` })
+ * const rolledBack = Effect.provide(TestSession.layer({ registry: Registry.make({ entities: [User] }) }))
+ *
+ * const test = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   yield* session.add(User, { id: 1 })
+ *   yield* session.commit
+ *   return yield* session.getOne(User, 1)
+ * }).pipe(rolledBack, Effect.provide(Database))
+ * ```
  *
  * @category fixtures
  * @since 0.1.0
  */
 export const TestSession = {
   /**
-   * A `Session`, a `SessionMaker` and a `SqlClient` that are all inside one outer transaction, which is rolled back with
-   * the scope. A commit of the code under test only releases a savepoint. Use one layer for each test.
+   * Makes a `Session`, a `SessionMaker` and a `SqlClient` that are all inside one outer transaction, which is rolled
+   * back with the scope. A commit of the code under test only releases a savepoint. Use one layer for each test.
    *
+   * A transaction with options, such as an isolation level, cannot begin inside the outer one, and fails with
+   * `TransactionAlreadyBegunError`. Deferred constraints are not checked, since nothing is committed.
+   *
+   * @category layers
    * @since 0.1.0
    */
   layer: (
