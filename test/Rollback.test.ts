@@ -252,9 +252,7 @@ layer(world)((it) => {
     })
   }
 
-  /** With a savepoint to roll back first, its state comes back first. */
-  const { "session.rollback through a savepoint": _, ...straight } = roots
-  for (const [how, undo] of Object.entries(straight)) {
+  for (const [how, undo] of Object.entries(roots)) {
     describe(`rollback of the root by ${how}`, () => {
       it.effect("loaded before or in it: stays, expired: one read each", () =>
         withAda((session, ada) =>

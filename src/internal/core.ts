@@ -68,6 +68,8 @@ export interface CoreState {
   readonly life: object
   /** The fiber that has reset or closed the session last. */
   readonly releasedBy: number | undefined
+  /** The root is being rolled back: its savepoints end first, and what was loaded in them stays. */
+  readonly unwinding: boolean
   /** Gives up the transaction that is being begun. */
   readonly opening: Effect.Effect<void> | undefined
 }
@@ -97,6 +99,7 @@ const initial: CoreState = {
   closed: false,
   life: {},
   releasedBy: undefined,
+  unwinding: false,
   opening: undefined
 }
 

@@ -57,7 +57,7 @@ const pop = (core: Core, index: number): Effect.Effect<void> =>
 const restore = (core: Core, index: number): void =>
   change(core, (state) => {
     const frame = state.frames[index]
-    if (frame === undefined || state.closed) return state
+    if (frame === undefined || state.closed || state.unwinding) return state
     return {
       ...state,
       unit: SessionState.restored(state.unit, frame.snapshot),

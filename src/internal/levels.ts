@@ -206,7 +206,8 @@ const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionSt
     unit: unit(state.unit),
     frames: [],
     connected: undefined,
-    failure: undefined
+    failure: undefined,
+    unwinding: false
   }))
 
 const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> =>
@@ -251,7 +252,10 @@ export const endThrough = (core: Core, operation: string, frame: Frame, how: How
     const index = frames.findIndex(({ id }) => id === frame.id)
     if (index < 0) return Effect.void
     const top = frames.at(-1)!
-    if (top.kind === "raw") return Effect.fail(new TransactionAlreadyBegunError({ operation }))
+    if (frames.slice(index).some(({ kind }) => kind === "raw")) {
+      return Effect.fail(new TransactionAlreadyBegunError({ operation }))
+    }
+    if (index === 0 && how === "rollback") change(core, (state) => ({ ...state, unwinding: true }))
     const end = top.lock.withPermit(Effect.suspend(() => {
       if (!isOpen(core, top)) return Effect.void
       return Effect.andThen(flushBefore(core, how), Effect.suspend(() => endTop(core, top, how)))
