@@ -302,6 +302,7 @@ class EntityRefImpl<A, Id> implements EntityRef<A, Id> {
     this.session = session
   }
   get ref(): EntityRef<unknown, unknown> {
+    // The fields that `column` takes make the type invariant; whoever asks for the ref of a column knows them not.
     return this as unknown as EntityRef<unknown, unknown>
   }
   column<K extends keyof A & string>(field: K): ColumnRef<A[K]> {

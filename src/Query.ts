@@ -72,7 +72,7 @@ export interface Select<in out E, out A = E> extends Pipeable.Pipeable {
  */
 export const isQuery = (u: unknown): u is Select<unknown, unknown> => Predicate.hasProperty(u, TypeId)
 
-type SelectFields = Omit<Select<unknown, unknown>, "pipe" | typeof TypeId>
+type SelectFields = Omit<Select<unknown, unknown>, "pipe" | "~E" | "~A" | typeof TypeId>
 
 const build = <E, A>(fields: SelectFields): Select<E, A> =>
   Object.assign(Object.create(Proto) as Pipeable.Pipeable & { readonly [TypeId]: typeof TypeId }, fields) as Select<
@@ -80,8 +80,7 @@ const build = <E, A>(fields: SelectFields): Select<E, A> =>
     A
   >
 
-const changed = <E, A>(self: Select<E, A>, change: Partial<SelectFields>): Select<E, A> =>
-  build({ ...(self as unknown as SelectFields), ...change })
+const changed = <E, A>(self: Select<E, A>, change: Partial<SelectFields>): Select<E, A> => build({ ...self, ...change })
 
 const Proto = Object.assign(Object.create(Pipeable.Prototype) as object, { [TypeId]: TypeId })
 

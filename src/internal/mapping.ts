@@ -132,6 +132,7 @@ const foreignKeys = (
   entities: ReadonlyMap<string, Entity.Any>
 ): ReadonlyArray<ForeignKey> =>
   relationsOf(entity).map(([name, relation]) => {
+    // What a thunk gives is only known at run time; the check below compares it with the registry.
     const target = relation.target() as unknown as Entity.Any | undefined
     if (target === undefined) {
       return failMapping(entity.identifier, "leads to nothing: its thunk gives undefined (an import cycle?)", name)
