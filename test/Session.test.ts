@@ -9,7 +9,7 @@ import { Effect, Exit, Option, Schema } from "effect"
 import { Entity, Registry, Session, SessionMaker } from "effect-sql-session"
 import { Model } from "effect/schema"
 import { SqlClient } from "effect/sql"
-import { Post, PostId, User, UserId } from "./fixtures/domain.ts"
+import { Post, PostId, Tag, User, UserId } from "./fixtures/domain.ts"
 import { blog, emptied, names, storedUser, tagOf, withSession } from "./fixtures/sessions.ts"
 import { statements, verbs } from "./fixtures/statements.ts"
 
@@ -101,6 +101,19 @@ layer(blog)((it) => {
           assert.strictEqual(error._tag, "DetachedInstanceError")
           assert.propertyVal(error, "reason", "otherSession")
           assert.deepStrictEqual(yield* session.new, [])
+        })
+      ))
+
+    it.effect("refuses a ref that does not fit its field: of another entity, or of a field that is not there", () =>
+      withSession((session) =>
+        Effect.gen(function*() {
+          const tag = yield* session.add(Tag, { label: "math" })
+          const user = yield* session.add(User, ada)
+          for (const authorId of [tag, user.column("nick" as never)]) {
+            const input = { authorId, editorId: null, title: "T" } as never
+            assert.strictEqual(yield* tagOf(session.add(Post, input)), "SchemaError")
+          }
+          assert.deepStrictEqual(yield* session.new, [tag, user])
         })
       ))
 

@@ -6,10 +6,33 @@ import type { EntityMapping } from "./mapping.ts"
 
 type Variant = "insert" | "update"
 
-type Fields = Readonly<Record<string, Schema.Top>>
+type Struct = Schema.Struct<Schema.Struct.Fields>
 
-const fieldsOf = (mapping: EntityMapping, variant: Variant): Fields =>
-  (mapping.entity[variant] as Schema.Top & { readonly fields: Fields }).fields
+/** What is known of a variant, computed once for each entity. */
+interface Shape {
+  readonly fields: Readonly<Record<string, Schema.Top>>
+  readonly names: ReadonlyArray<string>
+  /** The fields that the variant fills by itself. */
+  readonly defaults: ReadonlyArray<string>
+  /** The schemas of some of its fields, by their names. */
+  readonly structs: Map<string, Struct>
+}
+
+const shapes: Readonly<Record<Variant, WeakMap<EntityMapping, Shape>>> = {
+  insert: new WeakMap(),
+  update: new WeakMap()
+}
+
+const shapeOf = (mapping: EntityMapping, variant: Variant): Shape => {
+  const known = shapes[variant].get(mapping)
+  if (known !== undefined) return known
+  const { fields } = mapping.entity[variant] as Schema.Top & { readonly fields: Shape["fields"] }
+  const names = Object.keys(fields)
+  const defaults = names.filter((name) => fields[name]!.ast.context?.constructorDefault !== undefined)
+  const shape = { fields, names, defaults, structs: new Map<string, Struct>() }
+  shapes[variant].set(mapping, shape)
+  return shape
+}
 
 /** An error about one field of an entity. */
 export const fieldError = (mapping: EntityMapping, field: string, issue: SchemaIssue.Issue): Schema.SchemaError =>
@@ -26,69 +49,54 @@ const notAnObject = (mapping: EntityMapping): Schema.SchemaError =>
     new SchemaIssue.Pointer([mapping.name], new SchemaIssue.InvalidValue({ message: "expected a record of fields" }))
   )
 
-const structs = new WeakMap<EntityMapping, Map<string, Schema.Struct<Schema.Struct.Fields>>>()
-
 /** The variant's schema for some of its fields, made once for each set of them. */
-const structOf = (
-  mapping: EntityMapping,
-  variant: Variant,
-  names: ReadonlyArray<string>
-): Schema.Struct<Schema.Struct.Fields> => {
-  let known = structs.get(mapping)
-  if (known === undefined) structs.set(mapping, known = new Map())
-  const id = `${variant} ${names.join()}`
-  let struct = known.get(id)
+const structOf = ({ fields, structs }: Shape, names: ReadonlyArray<string>): Struct => {
+  const id = names.join()
+  let struct = structs.get(id)
   if (struct === undefined) {
-    const fields = fieldsOf(mapping, variant)
-    known.set(id, struct = Schema.Struct(Object.fromEntries(names.map((name) => [name, fields[name]!]))))
+    structs.set(id, struct = Schema.Struct(Object.fromEntries(names.map((name) => [name, fields[name]!]))))
   }
   return struct
 }
 
-const make = (
-  mapping: EntityMapping,
-  schema: Schema.Struct<Schema.Struct.Fields>,
-  input: Row
-): Effect.Effect<Row, Schema.SchemaError> =>
+const make = (mapping: EntityMapping, schema: Struct, input: Row): Effect.Effect<Row, Schema.SchemaError> =>
   Effect.mapError(
     schema.makeEffect(input as never),
     (issue) => new Schema.SchemaError(new SchemaIssue.Pointer([mapping.name], issue))
   ) as Effect.Effect<Row, Schema.SchemaError>
 
-const unknownField = (mapping: EntityMapping, variant: Variant, input: Row): string | undefined => {
-  const fields = fieldsOf(mapping, variant)
+const unknownField = ({ fields }: Shape, input: Row): string | undefined => {
   for (const name in input) if (!Object.hasOwn(fields, name)) return name
   return undefined
 }
 
+export interface Input {
+  readonly values: Row
+  /** The fields whose values are column refs. */
+  readonly refs: ReadonlyArray<string>
+}
+
 /** Makes the values of a row from an input, application defaults included; column refs stay as they are. */
-export const insert = (mapping: EntityMapping, input: unknown): Effect.Effect<Row, Schema.SchemaError> =>
+export const insert = (mapping: EntityMapping, input: unknown): Effect.Effect<Input, Schema.SchemaError> =>
   Effect.suspend(() => {
     if (typeof input !== "object" || input === null) return Effect.fail(notAnObject(mapping))
     const given = input as Row
-    const wrong = unknownField(mapping, "insert", given)
+    const shape = shapeOf(mapping, "insert")
+    const wrong = unknownField(shape, given)
     if (wrong !== undefined) return Effect.fail(unexpected(mapping, "insert", wrong))
-    const refs: Record<string, unknown> = {}
-    const plain: Record<string, unknown> = {}
-    let hasRefs = false
-    for (const name in given) {
-      if (Entity.isColumnRef(given[name])) {
-        hasRefs = true
-        refs[name] = given[name]
-      } else {
-        plain[name] = given[name]
-      }
+    const refs = Object.keys(given).filter((name) => Entity.isColumnRef(given[name]))
+    if (refs.length === 0) {
+      return Effect.map(make(mapping, structOf(shape, shape.names), given), (values) => ({ values, refs }))
     }
-    const names = Object.keys(fieldsOf(mapping, "insert"))
-    if (!hasRefs) return make(mapping, structOf(mapping, "insert", names), given)
-    const rest = names.filter((name) => !Object.hasOwn(refs, name))
-    return Effect.map(make(mapping, structOf(mapping, "insert", rest), plain), (made) => ({ ...made, ...refs }))
+    const plain: Record<string, unknown> = { ...given }
+    for (const name of refs) delete plain[name]
+    const rest = shape.names.filter((name) => !refs.includes(name))
+    return Effect.map(make(mapping, structOf(shape, rest), plain), (made) => {
+      const values: Record<string, unknown> = { ...made }
+      for (const name of refs) values[name] = given[name]
+      return { values, refs }
+    })
   })
-
-const updateDefaults = (mapping: EntityMapping): ReadonlyArray<string> => {
-  const fields = fieldsOf(mapping, "update")
-  return Object.keys(fields).filter((name) => fields[name]!.ast.context?.constructorDefault !== undefined)
-}
 
 export interface Patch {
   /** What the program gave, checked. */
@@ -97,19 +105,23 @@ export interface Patch {
   readonly defaults: Row
 }
 
+const none: Row = {}
+
+const picked = (values: Row, names: ReadonlyArray<string>): Row =>
+  names.length === 0 ? none : Object.fromEntries(names.map((name) => [name, values[name]]))
+
 /** Checks a patch and makes the defaults of the update variant. */
 export const update = (mapping: EntityMapping, patch: unknown): Effect.Effect<Patch, Schema.SchemaError> =>
   Effect.suspend(() => {
     if (typeof patch !== "object" || patch === null) return Effect.fail(notAnObject(mapping))
     const given = patch as Row
-    const wrong = unknownField(mapping, "update", given) ??
-      mapping.key.find(({ field }) => Object.hasOwn(given, field))?.field
+    const shape = shapeOf(mapping, "update")
+    const wrong = unknownField(shape, given) ?? mapping.key.find(({ field }) => Object.hasOwn(given, field))?.field
     if (wrong !== undefined) return Effect.fail(unexpected(mapping, "update", wrong))
     const names = Object.keys(given)
-    const added = updateDefaults(mapping).filter((name) => !Object.hasOwn(given, name))
-    const made = make(mapping, structOf(mapping, "update", [...names, ...added].sort()), given)
-    return Effect.map(made, (values) => ({
-      values: Object.fromEntries(names.map((name) => [name, values[name]])),
-      defaults: Object.fromEntries(added.map((name) => [name, values[name]]))
+    const added = shape.defaults.filter((name) => !Object.hasOwn(given, name))
+    return Effect.map(make(mapping, structOf(shape, [...names, ...added]), given), (values) => ({
+      values: added.length === 0 ? values : picked(values, names),
+      defaults: picked(values, added)
     }))
   })

@@ -13,25 +13,44 @@ import * as Reads from "./reads.ts"
 
 export type AddError = Schema.SchemaError | DetachedInstanceError
 
-/** A ref in an input must lead to a row of this session, and name a field of it. */
-const checkRefs = (
+/** Why a ref cannot stand for the value of a field. */
+const misfit = (
+  core: Core,
+  mapping: EntityMapping,
+  field: string,
+  column: Entity.ColumnRef<unknown>
+): string | undefined => {
+  const target = mappingOf(core.registry, column.ref.entity)
+  if (column.field !== undefined) {
+    return target.byField.has(column.field) ? undefined : `${target.name} has no field ${column.field}`
+  }
+  if (target.key.length > 1) return `the key of ${target.name} has several fields: name one with ref.column`
+  const wanted = mapping.foreignKeys.find(({ columns }) => columns.length === 1 && columns[0]!.field === field)?.target
+  return wanted === undefined || wanted === target.name
+    ? undefined
+    : `a ref of ${target.name}, where one of ${wanted} is wanted`
+}
+
+/** A ref in an input must lead to a row of this session, and fit its field. */
+const checkRefs = (core: Core, mapping: EntityMapping, { refs, values }: Input.Input): Effect.Effect<void, AddError> =>
+  Effect.forEach(refs, (field) => {
+    const column = values[field] as Entity.ColumnRef<unknown>
+    return Effect.flatMap(Reads.resolve(core, column.ref), () => {
+      const message = misfit(core, mapping, field, column)
+      return message === undefined
+        ? Effect.void
+        : Effect.fail(Input.fieldError(mapping, field, new SchemaIssue.InvalidValue({ message })))
+    })
+  }, { discard: true })
+
+const addChecked = (
   core: Core,
   mapping: EntityMapping,
   values: SessionState.Row
-): Effect.Effect<void, AddError> => {
-  const refs = Object.entries(values).filter((entry): entry is [string, Entity.ColumnRef<unknown>] =>
-    Entity.isColumnRef(entry[1])
-  )
-  return Effect.forEach(refs, ([field, column]) =>
-    Effect.flatMap(Reads.resolve(core, column.ref), () => {
-      const target = mappingOf(core.registry, column.ref.entity)
-      const known = column.field === undefined ? target.key.length === 1 : target.byField.has(column.field)
-      if (known) return Effect.void
-      const message = column.field === undefined
-        ? `the key of ${target.name} has several fields: name one with ref.column`
-        : `${target.name} has no field ${column.field}`
-      return Effect.fail(Input.fieldError(mapping, field, new SchemaIssue.InvalidValue({ message })))
-    }), { discard: true })
+): Entity.EntityRef<unknown, unknown> => {
+  const ref = Entity.makeRef<unknown, unknown>(mapping.entity, unitOf(core).nextRef, core)
+  changeUnit(core, (unit) => SessionState.add(unit, { ref, mapping, values }))
+  return ref
 }
 
 /** Takes in a row to be inserted. */
@@ -42,12 +61,13 @@ export const add = (
 ): Effect.Effect<Entity.EntityRef<unknown, unknown>, AddError> =>
   Effect.suspend(() => {
     const mapping = mappingOf(core.registry, entity)
-    return Effect.flatMap(Input.insert(mapping, input), (values) =>
-      Effect.map(checkRefs(core, mapping, values), () => {
-        const ref = Entity.makeRef<unknown, unknown>(entity, unitOf(core).nextRef, core)
-        changeUnit(core, (unit) => SessionState.add(unit, { ref, mapping, values }))
-        return ref
-      }))
+    return Effect.flatMap(
+      Input.insert(mapping, input),
+      (checked): Effect.Effect<Entity.EntityRef<unknown, unknown>, AddError> =>
+        checked.refs.length === 0
+          ? Effect.succeed(addChecked(core, mapping, checked.values))
+          : Effect.map(checkRefs(core, mapping, checked), () => addChecked(core, mapping, checked.values))
+    )
   })
 
 /** Takes in all rows, or none if one of them is not right. */
