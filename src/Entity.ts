@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Predicate, Schema } from "effect"
+import { type Option, Predicate, Schema } from "effect"
 import type { VariantSchema } from "effect/schema"
 import { Model } from "effect/schema"
 
@@ -167,8 +167,11 @@ export type Identity<E extends Any> = E["mapping"]["primaryKey"] extends Readonl
 export type Insert<E extends Any> = {
   readonly [K in keyof E["insert"]["~type.make.in"]]:
     | E["insert"]["~type.make.in"][K]
-    | ColumnRef<NonNullable<E["insert"]["~type.make.in"][K]>>
+    | ColumnRef<Referable<E["insert"]["~type.make.in"][K]>>
 }
+
+/** The value of a field without what stands for its absence. */
+type Referable<T> = T extends Option.Option<infer A> ? A : NonNullable<T>
 
 /**
  * What `session.update` takes of an entity class: fields of the update variant, all optional, without the key.

@@ -9,7 +9,7 @@
 import { Equal, HashMap, HashSet, Option } from "effect"
 import * as Entity from "./Entity.ts"
 import type * as IdentityKey from "./IdentityKey.ts"
-import type * as Mapping from "./internal/mapping.ts"
+import * as Mapping from "./internal/mapping.ts"
 
 /**
  * An instance of any entity, by field.
@@ -127,7 +127,10 @@ export const withWritten = (self: SessionState, pending: Pending): Pending => {
     const value = pending.values[field]
     if (!Entity.isColumnRef(value) || HashMap.has(self.pending, value.ref.id)) continue
     const found = valueOfRef(self, value)
-    if (Option.isSome(found)) (written ??= { ...pending.values })[field] = found.value
+    if (Option.isSome(found)) {
+      const column = pending.mapping.byField.get(field)
+      ;(written ??= { ...pending.values })[field] = Mapping.lift(column, found.value)
+    }
   }
   return written === undefined ? pending : { ...pending, values: written }
 }

@@ -6,7 +6,7 @@ import { FlushError, MappingError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
-import type { EntityMapping, ForeignKey } from "./mapping.ts"
+import { type EntityMapping, type ForeignKey, lift } from "./mapping.ts"
 import * as Reads from "./reads.ts"
 
 const foreignKeyOf = (mapping: EntityMapping, relation: Relation.Any): ForeignKey => {
@@ -25,7 +25,9 @@ const keyValues = (foreignKey: ForeignKey, other: Reads.Resolved): SessionState.
   const target = mappingOfResolved(other)
   return Object.fromEntries(foreignKey.columns.map((column, index) => [
     column.field,
-    other._tag === "Key" ? other.key.values[index] : other.pending.ref.column(target.key[index]!.field as never)
+    other._tag === "Key"
+      ? lift(column, other.key.values[index])
+      : other.pending.ref.column(target.key[index]!.field as never)
   ]))
 }
 

@@ -214,3 +214,9 @@ export const keyOfIdentity = (mapping: EntityMapping, id: unknown): IdentityKey.
       ? [id]
       : mapping.key.map((column) => (id as Readonly<Record<string, unknown>> | null)?.[column.field])
   )
+
+/** A key as the value of a field that refers to it: in an `Option`, where the field has one. */
+export const lift = (column: Column | undefined, value: unknown): unknown => {
+  const absent = Option.getOrUndefined(column?.nullValue ?? Option.none())
+  return Option.isOption(absent) && !Option.isOption(value) ? Option.some(value) : value
+}

@@ -4,7 +4,7 @@ import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
+import { type Column, type EntityMapping, keyOf, lift } from "./mapping.ts"
 
 export interface Insert {
   readonly _tag: "Insert"
@@ -59,7 +59,8 @@ const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): 
   const values: Record<string, unknown> = {}
   for (const field of entry.changed) values[field] = entry.value[field]
   for (const [field, link] of entry.links ?? []) {
-    values[field] = Option.getOrElse(SessionState.valueOfRef(state, link), () => link)
+    const written = SessionState.valueOfRef(state, link)
+    values[field] = Option.isSome(written) ? lift(entry.mapping.byField.get(field), written.value) : link
   }
   return {
     _tag: "Update",

@@ -11,7 +11,7 @@ import type { TableFacts } from "./catalog.ts"
 import { onTransaction } from "./connection.ts"
 import type { Connected, Core, Values } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
-import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
+import { type Column, type EntityMapping, keyOf, lift } from "./mapping.ts"
 import { decodeInto, matched } from "./matching.ts"
 import * as WriteSql from "./writeSql.ts"
 
@@ -38,8 +38,8 @@ const resolve = (progress: Progress, value: Entity.ColumnRef<unknown>): unknown 
   return value.field === undefined ? inserted.key.values[0] : inserted.row[value.field]
 }
 
-const resolved = (progress: Progress, value: unknown): unknown =>
-  Entity.isColumnRef(value) ? resolve(progress, value) : value
+const resolved = (progress: Progress, column: Column, value: unknown): unknown =>
+  Entity.isColumnRef(value) ? lift(column, resolve(progress, value)) : value
 
 const encodeColumn = (
   mapping: EntityMapping,
@@ -123,7 +123,7 @@ const insertRows = Effect.fnUntraced(function*(
   const sent = rows.map((row) => {
     const values: Record<string, unknown> = {}
     for (const [index, column] of step.columns.entries()) {
-      values[column.field] = resolved(progress, row.values[index])
+      values[column.field] = resolved(progress, column, row.values[index])
     }
     if (mapping.version !== undefined) values[mapping.version.field] = 1
     return values
@@ -202,7 +202,7 @@ export const update = Effect.fnUntraced(function*(
   const { columns, mapping, rows } = step
   const text = updateText(core, step, yield* factsOf(core, progress, mapping))
   const before = rows.map((row) => beforeOf(progress, row))
-  const written = rows.map((row) => row.values.map((value) => resolved(progress, value)))
+  const written = rows.map((row) => row.values.map((value, index) => resolved(progress, columns[index]!, value)))
   const checks = mapping.dirtyLock && mapping.version === undefined && step.kind === "change"
   const variant = (row: FlushPlan.UpdateRow) => row.entry !== undefined && row.ref !== undefined ? "insert" : "update"
   const arrays = yield* succeed(parameters(mapping, text, [
