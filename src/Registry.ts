@@ -3,9 +3,12 @@
  *
  * @since 0.1.0
  */
-import { String as Str } from "effect"
+import { Effect, String as Str } from "effect"
+import type { SqlClient, SqlError } from "effect/sql"
 import type * as Entity from "./Entity.ts"
+import * as Live from "./internal/live.ts"
 import * as Mapping from "./internal/mapping.ts"
+import * as Mermaid from "./internal/mermaid.ts"
 import * as Topology from "./internal/topology.ts"
 import { MappingError } from "./SessionError.ts"
 
@@ -111,6 +114,74 @@ export const make = (options: {
     mappings: new Map(order.map((name) => [name, byEntity.get(name)!]))
   }
 }
+
+/**
+ * Compares the mappings with the live database: tables, columns, types, nullability, keys and foreign keys. Use it when
+ * a program starts, or in a test, to find a migration that was forgotten.
+ *
+ * Fails with one `MappingError` for all differences at once: they stand in `differences`, and in the message. What a type
+ * cannot tell (a transformation that takes anything) is not compared.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, PgLite, Registry } from "effect-sql-session"
+ * import { Model } from "effect/schema"
+ *
+ * class Tag extends Entity.Class<Tag>("Tag")({
+ *   id: Model.GeneratedByDb(Schema.Int),
+ *   label: Schema.String
+ * }, { table: "tags", primaryKey: "id" }) {}
+ *
+ * const check = Registry.verify(Registry.make({ entities: [Tag] })).pipe(
+ *   Effect.catchTag("MappingError", (error) => Effect.logError(error.message)),
+ *   Effect.provide(PgLite.layer())
+ * )
+ * ```
+ *
+ * @category verifying
+ * @since 0.1.0
+ */
+export const verify = Effect.fn("Registry.verify")(function*(
+  self: Registry
+): Effect.fn.Return<void, MappingError | SqlError.SqlError, SqlClient.SqlClient> {
+  const mappings = Array.from(self.mappings.values())
+  const live = yield* Live.read(mappings)
+  const differences = mappings.flatMap((mapping) => Live.differences(mapping, live.get(mapping), self.mappings))
+  if (differences.length === 0) return
+  return yield* new MappingError({
+    entity: "Registry",
+    detail: `differs from the database in ${differences.length} ${differences.length === 1 ? "point" : "points"}`,
+    differences
+  })
+})
+
+/**
+ * Draws the entities and their relations as an ER diagram, in the text of Mermaid.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Registry } from "effect-sql-session"
+ * import { Model } from "effect/schema"
+ *
+ * class Tag extends Entity.Class<Tag>("Tag")({
+ *   id: Model.GeneratedByDb(Schema.Int),
+ *   label: Schema.String
+ * }, { table: "tags", primaryKey: "id", unique: ["label"] }) {}
+ *
+ * Registry.toMermaid(Registry.make({ entities: [Tag] }))
+ * // erDiagram
+ * //   tags {
+ * //     number id PK
+ * //     text label UK
+ * //   }
+ * ```
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const toMermaid = (self: Registry): string => Mermaid.diagram(self.mappings)
 
 const nameOf = (entity: unknown): string =>
   typeof entity === "function" && entity.name !== "" ? entity.name : String(entity)

@@ -428,10 +428,22 @@ export class NotPersistentError
  */
 export class MappingError extends Schema.TaggedError<MappingError>("effect-sql-session/SessionError/MappingError")(
   "MappingError",
-  { entity: Schema.String, field: Schema.optionalKey(Schema.String), detail: Schema.String }
+  {
+    entity: Schema.String,
+    field: Schema.optionalKey(Schema.String),
+    detail: Schema.String,
+    /** Of `Registry.verify`: everything in which the mappings and the database differ. */
+    differences: Schema.optionalKey(Schema.Array(Schema.Struct({
+      entity: Schema.String,
+      field: Schema.optionalKey(Schema.String),
+      detail: Schema.String
+    })))
+  }
 ) {
   override get message(): string {
-    return `${this.entity}${this.field === undefined ? "" : `.${this.field}`}: ${this.detail}`
+    return [this, ...(this.differences ?? [])].map(({ detail, entity, field }) =>
+      `${entity}${field === undefined ? "" : `.${field}`}: ${detail}`
+    ).join("\n  ")
   }
 }
 
