@@ -15,6 +15,11 @@ export * as Relation from "./Relation.ts"
 export * as Result from "./Result.ts"
 export * from "./Session.ts"
 export * as SessionError from "./SessionError.ts"
-export { SessionMaker } from "./SessionMaker.ts"
+export {
+  type Options as SessionMakerOptions,
+  type RunOptions,
+  SessionMaker,
+  type SessionMakerService
+} from "./SessionMaker.ts"
 export * as SessionState from "./SessionState.ts"
 export * from "./Transaction.ts"
