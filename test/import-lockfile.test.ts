@@ -82,7 +82,7 @@ const reported = Effect.flatMap(SessionMaker, (maker) => maker.withSession(Repor
 const writes = (statements: ReadonlyArray<string>) => statements.filter((sql) => !sql.trimStart().startsWith("SELECT"))
 
 for (const [name, database] of [["PGlite", embedded], ["a server", server]] as const) {
-  layer(database, { timeout: "30 seconds" })(`the importer on ${name}`, (it) => {
+  layer(database, { timeout: "30 seconds", excludeTestServices: true })(`the importer on ${name}`, (it) => {
     it.effect("imports the project's own lockfile in one statement for each table", () =>
       Effect.gen(function*() {
         yield* emptied
