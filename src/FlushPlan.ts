@@ -102,21 +102,6 @@ export const make = (
     Result.map((batches) => ({ steps: batches.map(toStep) }))
   )
 
-/**
- * Lists the keys that a plan updates or deletes, in the order in which it does.
- *
- * @category converting
- * @since 0.1.0
- */
-export const keys = (self: FlushPlan): ReadonlyArray<IdentityKey.IdentityKey> =>
-  self.steps.flatMap((step) =>
-    Step.$match(step, {
-      Insert: () => [],
-      Update: ({ rows }) => rows.flatMap((row) => row.entry === undefined ? [] : [row.entry.key]),
-      Delete: ({ rows }) => rows.map((entry) => entry.key)
-    })
-  )
-
 const byKey = (a: Operations.Operation, b: Operations.Operation): number => {
   const left = a._tag === "Insert" ? undefined : a.entry
   const right = b._tag === "Insert" ? undefined : b.entry

@@ -160,13 +160,6 @@ describe("updates and deletes", () => {
     unit.update(User, 1, { name: "x" }).delete(User, 1)
     assert.deepStrictEqual(unit.plan(), ["delete User 1"])
   })
-
-  it("are listed by their keys", () => {
-    const unit = new Unit(Blog).load(User, user(1), user(2), user(3))
-    unit.update(User, 3, { name: "x" }).delete(User, 1).update(User, 2, { name: "x" }).add(User, { name: "new" })
-    const plan = Result.getOrThrow(FlushPlan.make(unit.state, Blog))
-    assert.deepStrictEqual(FlushPlan.keys(plan).map(String), ["User 2", "User 3", "User 1"])
-  })
 })
 
 class Team extends Entity.Class<Team>("Team")({

@@ -4,7 +4,7 @@ import { Entity, FlushPlan, IdentityKey, Registry, Relation, SessionState } from
 import { Model } from "effect/schema"
 import { Blog, Category, Comment, Post, User } from "./fixtures/domain.ts"
 import * as Simulator from "./fixtures/simulator.ts"
-import { Unit } from "./fixtures/unit.ts"
+import { keysOf, Unit } from "./fixtures/unit.ts"
 
 const below = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: maximum - 1 }))
 
@@ -249,7 +249,7 @@ describe("laws of changes", () => {
       onFailure: ({ reason }) => assert.strictEqual(reason, "uniqueSwap"),
       onSuccess: (plan) => {
         for (const step of plan.steps) {
-          const keys = FlushPlan.keys({ steps: [step] }).map(({ values }) => values[0] as number)
+          const keys = keysOf(step).map(({ values }) => values[0] as number)
           assert.deepStrictEqual(keys, [...keys].sort((a, b) => a - b))
         }
       }

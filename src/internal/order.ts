@@ -23,10 +23,13 @@ const groupOf = (operation: Operation): string => {
   switch (operation._tag) {
     case "Insert":
       return `insert ${operation.mapping.name} ${columnSet(operation.columns)}`
-    case "Update":
-      return `update ${operation.mapping.name} ${operation.kind} ${columnSet(operation.columns)} ${
+    case "Update": {
+      // A row that takes the place of a deleted one is written by the insert variant.
+      const variant = operation.entry !== undefined && operation.ref !== undefined ? "switch" : operation.kind
+      return `update ${operation.mapping.name} ${variant} ${columnSet(operation.columns)} ${
         columnSet(operation.defaults)
       }`
+    }
     case "Delete":
       return `delete ${operation.mapping.name}`
   }
