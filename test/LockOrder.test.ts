@@ -1,7 +1,7 @@
 /** In which order a flush locks its rows, on a real server. */
 import { assert, describe } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
-import { SessionMaker } from "effect-sql-session"
+import { type SessionError, SessionMaker } from "effect-sql-session"
 import type { SessionService } from "effect-sql-session/Session"
 import { SqlClient } from "effect/sql"
 import { Tag, TagId } from "./fixtures/domain.ts"
@@ -12,7 +12,7 @@ const ids = [3, 1, 2].map((id) => TagId.make(id))
 
 /** Holds the row of the lowest key, and gives which rows a flush that waits for it has locked. */
 const lockedMeanwhile = Effect.fnUntraced(function*(
-  change: (session: SessionService, tag: Tag) => Effect.Effect<unknown, unknown>
+  change: (session: SessionService, tag: Tag) => Effect.Effect<unknown, SessionError.Any>
 ) {
   const sql = yield* SqlClient.SqlClient
   yield* sql`INSERT INTO tags (id, label) VALUES (3, 'c'), (2, 'b'), (1, 'a')`
