@@ -11,9 +11,10 @@
 import { Data, Result } from "effect"
 import type * as Entity from "./Entity.ts"
 import * as IdentityKey from "./IdentityKey.ts"
-import type { Column, EntityMapping } from "./internal/mapping.ts"
+import type { Column, EntityMapping, PairTable } from "./internal/mapping.ts"
 import * as Operations from "./internal/operations.ts"
 import * as Order from "./internal/order.ts"
+import * as Pairs from "./internal/pairs.ts"
 import type { Registry } from "./Registry.ts"
 import type { FlushError } from "./SessionError.ts"
 import type * as SessionState from "./SessionState.ts"
@@ -43,6 +44,14 @@ export interface UpdateRow {
 }
 
 /**
+ * The rows that a row of a table of pairs leads to, in the order of the table's ends.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Pair = SessionState.PairChange["subjects"]
+
+/**
  * One statement of a flush, over any number of rows.
  *
  * @category models
@@ -61,9 +70,22 @@ export type Step = Data.TaggedEnum<{
     readonly defaults: ReadonlyArray<Column>
     /** `change` counts the version up; `half` is one half of a change, which the other half counts. */
     readonly kind: "change" | "half"
+    /** Columns that must be what they were: another transaction may have linked the row elsewhere. */
+    readonly guards: ReadonlyArray<Column>
     readonly rows: ReadonlyArray<UpdateRow>
   }
-  Delete: { readonly mapping: EntityMapping; readonly rows: ReadonlyArray<SessionState.Entry> }
+  Delete: {
+    readonly mapping: EntityMapping
+    readonly rows: ReadonlyArray<SessionState.Entry>
+    /** Columns that must be what they were, by the token of the row's key. */
+    readonly guards: ReadonlyMap<string, ReadonlyArray<Column>>
+  }
+  /** Adds pairs that are not there yet. */
+  Link: { readonly table: PairTable; readonly rows: ReadonlyArray<Pair> }
+  /** Removes pairs, those that are there. */
+  Unlink: { readonly table: PairTable; readonly rows: ReadonlyArray<Pair> }
+  /** Removes all pairs of rows that are deleted. */
+  Sever: { readonly table: PairTable; readonly end: 0 | 1; readonly keys: ReadonlyArray<IdentityKey.IdentityKey> }
 }>
 
 /**
@@ -87,6 +109,9 @@ export interface FlushPlan {
 /**
  * Plans the flush of everything that is pending, dirty or marked as deleted.
  *
+ * What deletes and unlinks entail for other rows is part of the state by then. Rows of tables of pairs are removed
+ * first and added last, so that the rows of both their sides are there.
+ *
  * Fails with `FlushError` for what no order can write: a cycle without a nullable column, a ref without a row, two
  * instances with one key.
  *
@@ -99,7 +124,17 @@ export const make = (
 ): Result.Result<FlushPlan, FlushError> =>
   Operations.collect(state).pipe(
     Result.flatMap((operations) => Order.order(operations, state, registry)),
-    Result.map((batches) => ({ steps: batches.map(toStep) }))
+    Result.map((batches) => {
+      const pairs = Pairs.collect(state)
+      return {
+        steps: [
+          ...pairs.severs.map(Step.Sever),
+          ...pairs.unlinks.map(Step.Unlink),
+          ...batches.map(toStep),
+          ...pairs.links.map(Step.Link)
+        ]
+      }
+    })
   )
 
 const byKey = (a: Operations.Operation, b: Operations.Operation): number => {
@@ -130,6 +165,7 @@ const toStep = (batch: ReadonlyArray<Operations.Operation>): Step => {
         columns: first.columns,
         defaults: first.defaults,
         kind: first.kind,
+        guards: first.guards,
         rows: updates.sort(byKey).map((update) => ({
           entry: update.entry,
           ref: update.ref,
@@ -139,7 +175,12 @@ const toStep = (batch: ReadonlyArray<Operations.Operation>): Step => {
     }
     case "Delete": {
       const deletes = batch.filter((operation) => operation._tag === "Delete")
-      return Step.Delete({ mapping, rows: deletes.sort(byKey).map((operation) => operation.entry) })
+      const guarded = deletes.filter(({ guards }) => guards.length > 0)
+      return Step.Delete({
+        mapping,
+        rows: deletes.sort(byKey).map((operation) => operation.entry),
+        guards: new Map(guarded.map(({ entry, guards }) => [entry.key.token, guards]))
+      })
     }
   }
 }

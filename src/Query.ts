@@ -3,10 +3,12 @@
  *
  * @since 0.1.0
  */
-import { Function as Fn, Pipeable, Predicate } from "effect"
+import { Function as Fn, type Option, Pipeable, Predicate } from "effect"
 import { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
 import * as Expression from "./Expression.ts"
+import * as Existence from "./internal/existence.ts"
+import * as Relation from "./Relation.ts"
 
 const TypeId = "~effect-sql-session/Query"
 
@@ -18,11 +20,39 @@ const TypeId = "~effect-sql-session/Query"
  * @since 0.1.0
  */
 export type Condition =
-  | {
-    readonly _tag: "Expression"
-    readonly of: (columns: never) => Statement.Fragment | ReadonlyArray<Statement.Fragment>
-  }
+  | { readonly _tag: "Expression"; readonly of: Of }
   | { readonly _tag: "Equal"; readonly values: Readonly<Record<string, unknown>> }
+
+/**
+ * A callback of `where` or `orderBy`: it gets the columns of the entity, and those of what the query joins.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Of = (columns: never, joined: never) => Statement.Fragment | ReadonlyArray<Statement.Fragment>
+
+/**
+ * A table that a query joins over a relation, and the name of its columns in callbacks.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Join {
+  readonly name: string
+  readonly relation: Relation.Any
+  readonly left: boolean
+}
+
+/**
+ * What a query reads along with its rows, over a relation: all of it, or what a query of its own says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Inclusion {
+  readonly relation: Relation.Any
+  readonly query: Any | undefined
+}
 
 /**
  * How rows are locked (13.3.2 in the PostgreSQL manual).
@@ -49,15 +79,18 @@ export interface LockOptions {
  * @category models
  * @since 0.1.0
  */
-export interface Select<in out E, out A = E> extends Pipeable.Pipeable {
+export interface Select<in out E, out A = E, out J = unknown> extends Pipeable.Pipeable {
   readonly [TypeId]: typeof TypeId
   /** For the compiler only. */
   readonly "~E"?: (_: E) => E
   readonly "~A"?: () => A
+  readonly "~J"?: () => J
   readonly _tag: "Select"
   readonly entity: Entity.Any
   readonly conditions: ReadonlyArray<Condition>
-  readonly orderings: ReadonlyArray<(columns: never) => Statement.Fragment | ReadonlyArray<Statement.Fragment>>
+  readonly orderings: ReadonlyArray<Of>
+  readonly joins: ReadonlyArray<Join>
+  readonly inclusions: Readonly<Record<string, Inclusion>>
   readonly limit: number | undefined
   readonly offset: number | undefined
   readonly lock: LockOptions | undefined
@@ -65,22 +98,34 @@ export interface Select<in out E, out A = E> extends Pipeable.Pipeable {
 }
 
 /**
+ * A query of any entity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+// What a query selects is invariant, so that its callbacks get the right columns; only `any` stands for all.
+// oxlint-disable-next-line no-explicit-any
+export type Any = Select<any, unknown>
+
+/**
  * Tells whether a value is a query.
  *
  * @category guards
  * @since 0.1.0
  */
-export const isQuery = (u: unknown): u is Select<unknown, unknown> => Predicate.hasProperty(u, TypeId)
+export const isQuery = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
-type SelectFields = Omit<Select<unknown, unknown>, "pipe" | "~E" | "~A" | typeof TypeId>
+type SelectFields = Omit<Select<unknown, unknown>, "pipe" | "~E" | "~A" | "~J" | typeof TypeId>
 
-const build = <E, A>(fields: SelectFields): Select<E, A> =>
+const build = <E, A, J>(fields: SelectFields): Select<E, A, J> =>
   Object.assign(Object.create(Proto) as Pipeable.Pipeable & { readonly [TypeId]: typeof TypeId }, fields) as Select<
     E,
-    A
+    A,
+    J
   >
 
-const changed = <E, A>(self: Select<E, A>, change: Partial<SelectFields>): Select<E, A> => build({ ...self, ...change })
+const changed = <E, A, J>(self: Select<E, A, J>, change: Partial<SelectFields>): Select<E, A, J> =>
+  build({ ...self, ...change })
 
 const Proto = Object.assign(Object.create(Pipeable.Prototype) as object, { [TypeId]: TypeId })
 
@@ -111,12 +156,16 @@ const Proto = Object.assign(Object.create(Pipeable.Prototype) as object, { [Type
  * @category constructors
  * @since 0.1.0
  */
-export const select = <E extends Entity.Any>(entity: E): Select<E["Type"]> =>
+export const select = <E extends Entity.Any>(entity: E): Select<E["Type"]> => selectOf(entity)
+
+const selectOf = <A>(entity: Entity.Any): Select<A> =>
   build({
     _tag: "Select",
     entity,
     conditions: [],
     orderings: [],
+    joins: [],
+    inclusions: {},
     limit: undefined,
     offset: undefined,
     lock: undefined,
@@ -129,7 +178,7 @@ type Fragments = Statement.Fragment | ReadonlyArray<Statement.Fragment>
 const conditionOf = (condition: unknown): Condition => {
   if (Statement.isFragment(condition)) return { _tag: "Expression", of: () => condition }
   return typeof condition === "function"
-    ? { _tag: "Expression", of: condition as (columns: never) => Fragments }
+    ? { _tag: "Expression", of: condition as Of }
     : { _tag: "Equal", values: condition as Readonly<Record<string, unknown>> }
 }
 
@@ -162,12 +211,17 @@ const conditionOf = (condition: unknown): Condition => {
  * @since 0.1.0
  */
 export const where: {
-  <E>(of: (columns: Expression.Columns<E>) => Fragments): <A>(self: Select<E, A>) => Select<E, A>
-  (fragment: Statement.Fragment): <E, A>(self: Select<E, A>) => Select<E, A>
-  <E>(values: Partial<NoInfer<E>>): <A>(self: Select<E, A>) => Select<E, A>
-  <E, A>(self: Select<E, A>, of: (columns: Expression.Columns<E>) => Fragments): Select<E, A>
-  <E, A>(self: Select<E, A>, fragment: Statement.Fragment): Select<E, A>
-  <E, A>(self: Select<E, A>, values: Partial<NoInfer<E>>): Select<E, A>
+  <E, J>(
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
+  ): <A>(self: Select<E, A, J>) => Select<E, A, J>
+  (fragment: Statement.Fragment): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
+  <E>(values: Partial<NoInfer<E>>): <A, J>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(
+    self: Select<E, A, J>,
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
+  ): Select<E, A, J>
+  <E, A, J>(self: Select<E, A, J>, fragment: Statement.Fragment): Select<E, A, J>
+  <E, A, J>(self: Select<E, A, J>, values: Partial<NoInfer<E>>): Select<E, A, J>
 } = Fn.dual(
   2,
   (self: Select<unknown>, condition: unknown) =>
@@ -194,13 +248,18 @@ export const where: {
  * @since 0.1.0
  */
 export const orderBy: {
-  <E>(of: (columns: Expression.Columns<E>) => Fragments): <A>(self: Select<E, A>) => Select<E, A>
-  (fragment: Statement.Fragment): <E, A>(self: Select<E, A>) => Select<E, A>
-  <E, A>(self: Select<E, A>, of: (columns: Expression.Columns<E>) => Fragments): Select<E, A>
-  <E, A>(self: Select<E, A>, fragment: Statement.Fragment): Select<E, A>
+  <E, J>(
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
+  ): <A>(self: Select<E, A, J>) => Select<E, A, J>
+  (fragment: Statement.Fragment): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(
+    self: Select<E, A, J>,
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
+  ): Select<E, A, J>
+  <E, A, J>(self: Select<E, A, J>, fragment: Statement.Fragment): Select<E, A, J>
 } = Fn.dual(
   2,
-  (self: Select<unknown>, of: Statement.Fragment | ((columns: never) => Fragments)) =>
+  (self: Select<unknown>, of: Statement.Fragment | Of) =>
     changed(self, { orderings: [...self.orderings, Statement.isFragment(of) ? () => of : of] })
 )
 
@@ -222,8 +281,8 @@ export const orderBy: {
  * @since 0.1.0
  */
 export const limit: {
-  (count: number): <E, A>(self: Select<E, A>) => Select<E, A>
-  <E, A>(self: Select<E, A>, count: number): Select<E, A>
+  (count: number): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(self: Select<E, A, J>, count: number): Select<E, A, J>
 } = Fn.dual(2, (self: Select<unknown>, count: number) => changed(self, { limit: count }))
 
 /**
@@ -245,8 +304,8 @@ export const limit: {
  * @since 0.1.0
  */
 export const offset: {
-  (count: number): <E, A>(self: Select<E, A>) => Select<E, A>
-  <E, A>(self: Select<E, A>, count: number): Select<E, A>
+  (count: number): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(self: Select<E, A, J>, count: number): Select<E, A, J>
 } = Fn.dual(2, (self: Select<unknown>, count: number) => changed(self, { offset: count }))
 
 /**
@@ -282,8 +341,11 @@ export const offset: {
  * @since 0.1.0
  */
 export const lock: {
-  (mode: LockOptions["lock"], options?: Omit<LockOptions, "lock">): <E, A>(self: Select<E, A>) => Select<E, A>
-  <E, A>(self: Select<E, A>, mode: LockOptions["lock"], options?: Omit<LockOptions, "lock">): Select<E, A>
+  (
+    mode: LockOptions["lock"],
+    options?: Omit<LockOptions, "lock">
+  ): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(self: Select<E, A, J>, mode: LockOptions["lock"], options?: Omit<LockOptions, "lock">): Select<E, A, J>
 } = Fn.dual((args) => isQuery(args[0]), (
   self: Select<unknown>,
   mode: LockOptions["lock"],
@@ -312,7 +374,340 @@ export const lock: {
  * @category options
  * @since 0.1.0
  */
-export const populateExisting = <E, A>(self: Select<E, A>): Select<E, A> => changed(self, { populateExisting: true })
+export const populateExisting = <E, A, J>(self: Select<E, A, J>): Select<E, A, J> =>
+  changed(self, { populateExisting: true })
+
+/**
+ * The columns of what a query joins, by the names that `join` and `leftJoin` gave.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Joined<J> = { readonly [K in keyof J]: Expression.Columns<J[K]> }
+
+/** What relations of a query may lead from: the entity, and what is joined already. */
+type From<E, J> = E | J[keyof J]
+
+type Relations<E, J, R> = {
+  readonly [K in keyof R]: R[K] extends Relation.Relation<infer Source, infer _, infer _>
+    ? Source extends From<E, J> ? R[K] : never
+    : never
+}
+
+type Targets<R> = { readonly [K in keyof R]: R[K] extends Relation.Relation<infer _, infer To, infer _> ? To : never }
+
+const withJoins = (left: boolean) => (self: Select<unknown>, relations: Readonly<Record<string, Relation.Any>>) =>
+  changed(self, {
+    joins: [...self.joins, ...Object.entries(relations).map(([name, relation]) => ({ name, relation, left }))]
+  })
+
+/**
+ * Joins what relations lead to, so that `where` and `orderBy` can name its columns: their callbacks get them as a second
+ * argument, by the names given here.
+ *
+ * The query still gives instances of its own entity: once for each row of the join, so a relation to many may give one
+ * several times (`Result.unique`, or `exists` instead). A later join may start from what an earlier one joined.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query, Relation } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   authorId: Schema.Int
+ * }, { table: "posts", primaryKey: "id" }) {
+ *   static readonly author = Relation.manyToOne<Post, User>(() => User, { foreignKey: "authorId" })
+ * }
+ *
+ * const byAuthor = Query.select(Post).pipe(
+ *   Query.join({ author: Post.author }),
+ *   Query.where((_post, { author }) => author.name.like("A%")),
+ *   Query.orderBy((post, { author }) => [author.name, post.id.desc])
+ * )
+ * ```
+ *
+ * @category relations
+ * @since 0.1.0
+ */
+export const join: {
+  <E, J, const R extends Readonly<Record<string, Relation.Any>>>(
+    relations: R & Relations<E, J, R>
+  ): <A>(self: Select<E, A, J>) => Select<E, A, J & Targets<R>>
+  <E, A, J, const R extends Readonly<Record<string, Relation.Any>>>(
+    self: Select<E, A, J>,
+    relations: R & Relations<E, J, R>
+  ): Select<E, A, J & Targets<R>>
+} = Fn.dual(2, withJoins(false))
+
+/**
+ * As `join`, and keeps the rows for which there is nothing to join: its columns are NULL there.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query, Relation } from "effect-sql-session"
+ *
+ * class Category extends Entity.Class<Category>("Category")({
+ *   id: Schema.Int,
+ *   name: Schema.String,
+ *   parentId: Schema.NullOr(Schema.Int)
+ * }, { table: "categories", primaryKey: "id" }) {
+ *   static readonly parent = Relation.manyToOne<Category, Category>(() => Category, {
+ *     foreignKey: "parentId",
+ *     optional: true
+ *   })
+ * }
+ *
+ * const byParent = Query.select(Category).pipe(
+ *   Query.leftJoin({ parent: Category.parent }),
+ *   Query.orderBy((category, { parent }) => [parent.name, category.name])
+ * )
+ * ```
+ *
+ * @category relations
+ * @since 0.1.0
+ */
+export const leftJoin: typeof join = Fn.dual(2, withJoins(true))
+
+/**
+ * The condition that a relation leads to a row, one that meets a condition where one is given. Inside `where` it is
+ * an expression, to be joined with others; in a pipe it keeps the rows that meet it.
+ *
+ * The relation leads from the nearest table that has it: within the callback of another `exists`, from that one's rows.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query, Relation } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {
+ *   static readonly posts = Relation.oneToMany<User, Post>(() => Post, { foreignKey: "authorId" })
+ * }
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   authorId: Schema.Int,
+ *   title: Schema.String
+ * }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const authors = Query.select(User).pipe(Query.exists(User.posts))
+ *
+ * const mathematicians = Query.select(User).pipe(
+ *   Query.where((user) => [
+ *     user.name.like("A%"),
+ *     Query.exists(User.posts, (post) => post.title.ilike("%math%"))
+ *   ])
+ * )
+ *
+ * const silent = Query.where(Query.select(User), Query.not(Query.exists(User.posts)))
+ * ```
+ *
+ * @category relations
+ * @since 0.1.0
+ */
+export const exists = <From, To, Value>(
+  relation: Relation.Relation<From, To, Value>,
+  of?: (columns: Expression.Columns<To>) => Fragments
+): Expression.Expr<boolean> & (<A, J>(self: Select<From, A, J>) => Select<From, A, J>) => {
+  const fragment = Existence.make(relation, of as Of | undefined)
+  return Object.assign(<A, J>(self: Select<From, A, J>) => where(self, fragment), fragment)
+}
+
+/**
+ * A relation with a query of its own for what it leads to: what `related` and `nested` make, and `include` takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Related<in out From, out Value> extends Inclusion {
+  /** For the compiler only. */
+  readonly "~types"?: { readonly From: (_: From) => From; readonly Value: () => Value }
+}
+
+/** What a relation gives, with other values in the place of `To`. */
+type Replace<Value, A> = Value extends ReadonlyArray<infer _> ? ReadonlyArray<A>
+  : Value extends Option.Option<infer _> ? Option.Option<A>
+  : A
+
+type Collection<To> = ReadonlyArray<To> | Option.Option<To>
+
+/**
+ * Says which of the rows that a relation leads to `include` gives, in which order, how many for each parent, and what
+ * they include themselves.
+ *
+ * `limit` and `offset` hold for each parent: one statement with a lateral join (7.2.1.5 in the PostgreSQL manual). A
+ * relation that always leads to one row cannot be narrowed: `nested` includes more of it.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query, Relation } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {
+ *   static readonly posts = Relation.oneToMany<User, Post>(() => Post, { foreignKey: "authorId" })
+ * }
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   authorId: Schema.Int,
+ *   likes: Schema.Int
+ * }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const withBestPosts = Query.select(User).pipe(
+ *   Query.include({
+ *     bestPosts: Query.related(User.posts, (posts) =>
+ *       posts.pipe(
+ *         Query.where((post) => post.likes.gt(0)),
+ *         Query.orderBy((post) => post.likes.desc),
+ *         Query.limit(3)
+ *       ))
+ *   })
+ * )
+ * ```
+ *
+ * @category relations
+ * @since 0.1.0
+ */
+export const related = <From, To, Value extends Collection<To>, A, J>(
+  relation: Relation.Relation<From, To, Value>,
+  refine: (query: Select<To>) => Select<To, A, J>
+): Related<From, Replace<Value, A>> => ({ relation, query: refine(queryOf(relation)) })
+
+/** What a relation leads to is an entity: the registry checks it. */
+const queryOf = <From, To, Value>(relation: Relation.Relation<From, To, Value>): Select<To> =>
+  selectOf(relation.target() as unknown as Entity.Any)
+
+/**
+ * Includes relations of what a relation leads to: `related` with nothing but an `include`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query, Relation } from "effect-sql-session"
+ *
+ * class Team extends Entity.Class<Team>("Team")({ id: Schema.Int }, { table: "teams", primaryKey: "id" }) {
+ *   static readonly members = Relation.oneToMany<Team, Member>(() => Member, { foreignKey: "teamId" })
+ * }
+ *
+ * class Member extends Entity.Class<Member>("Member")({
+ *   id: Schema.Int,
+ *   teamId: Schema.Int
+ * }, { table: "members", primaryKey: "id" }) {
+ *   static readonly tasks = Relation.oneToMany<Member, Task>(() => Task, { foreignKey: "memberId" })
+ * }
+ *
+ * class Task extends Entity.Class<Task>("Task")({
+ *   id: Schema.Int,
+ *   memberId: Schema.Int
+ * }, { table: "tasks", primaryKey: "id" }) {}
+ *
+ * // Three statements, one for each level, whatever the number of rows.
+ * const teams = Query.select(Team).pipe(
+ *   Query.include({ members: Query.nested(Team.members, { tasks: Member.tasks }) })
+ * )
+ * ```
+ *
+ * @category relations
+ * @since 0.1.0
+ */
+export const nested = <From, To, Value, const R extends Inclusions<To>>(
+  relation: Relation.Relation<From, To, Value>,
+  relations: R
+): Related<From, Replace<Value, To & Included<R>>> => ({
+  relation,
+  query: changed(queryOf(relation), { inclusions: inclusionsOf(relations) })
+})
+
+/**
+ * What `include` takes for instances of an entity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+// What a relation leads to may be anything, and its type is invariant.
+// oxlint-disable-next-line no-explicit-any
+export type Inclusions<E> = Readonly<Record<string, Relation.Relation<E, any, unknown> | Related<E, unknown>>>
+
+/**
+ * What `include` adds to an instance.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Included<R> = {
+  readonly [K in keyof R]: R[K] extends Relation.Relation<infer _, infer _, infer Value> ? Value
+    : R[K] extends Related<infer _, infer Value> ? Value
+    : never
+}
+
+const inclusionsOf = (relations: Readonly<Record<string, Relation.Any | Inclusion>>): Readonly<
+  Record<string, Inclusion>
+> =>
+  Object.fromEntries(
+    Object.entries(relations).map(([name, one]) => [
+      name,
+      Relation.isRelation(one) ? { relation: one, query: undefined } : one
+    ])
+  )
+
+/**
+ * Reads what relations lead to along with the rows, and puts it on the instances under the names given here
+ * (`selectinload` in SQLAlchemy): one statement for each relation, whatever the number of rows.
+ *
+ * The instances are values of their class with more fields; they name the same rows in the session. A name that is a
+ * field of the entity is a `SchemaError` when a session runs the query. `session.load` of a relation that was included
+ * whole is answered from memory.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Relation, Session } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {
+ *   static readonly posts = Relation.oneToMany<User, Post>(() => Post, { foreignKey: "authorId" })
+ * }
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   authorId: Schema.Int,
+ *   title: Schema.String
+ * }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const titles = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   const users = yield* session.all(Query.include(Query.select(User), { posts: User.posts }))
+ *   return users.map((user) => [user.name, user.posts.map((post) => post.title)] as const)
+ * })
+ * ```
+ *
+ * @category relations
+ * @since 0.1.0
+ */
+export const include: {
+  <E, const R extends Inclusions<E>>(
+    relations: R
+  ): <A, J>(self: Select<E, A, J>) => Select<E, A & Included<R>, J>
+  <E, A, J, const R extends Inclusions<E>>(self: Select<E, A, J>, relations: R): Select<E, A & Included<R>, J>
+} = Fn.dual(
+  2,
+  (self: Select<unknown>, relations: Inclusions<unknown>) =>
+    changed(self, { inclusions: { ...self.inclusions, ...inclusionsOf(relations) } })
+)
 
 /**
  * Joins conditions with `AND`: all of them must be met. True for none.

@@ -9,6 +9,7 @@ import type * as Entity from "./Entity.ts"
 import * as Live from "./internal/live.ts"
 import * as Mapping from "./internal/mapping.ts"
 import * as Mermaid from "./internal/mermaid.ts"
+import * as Relations from "./internal/relations.ts"
 import * as Topology from "./internal/topology.ts"
 import { MappingError } from "./SessionError.ts"
 
@@ -102,12 +103,13 @@ export const make = (options: {
 }): Registry => {
   const naming = namingOf(options.naming ?? "asIs")
   const entities = byName(options.entities)
-  const unsorted = Array.from(entities.values(), (entity) => Mapping.make(entity, naming, entities))
-  const references = unsorted.flatMap((mapping) =>
+  const byEntity = Relations.connect(
+    new Map(Array.from(entities, ([name, entity]) => [name, Mapping.make(entity, naming)]))
+  )
+  const references = Array.from(byEntity.values()).flatMap((mapping) =>
     mapping.foreignKeys.map(({ nullable, target }) => ({ parent: target, child: mapping.name, nullable }))
   )
-  const order = Topology.sort(unsorted.map((mapping) => mapping.name), references)
-  const byEntity = new Map(unsorted.map((mapping) => [mapping.name, mapping]))
+  const order = Topology.sort(Array.from(byEntity.keys()), references)
   return {
     [TypeId]: TypeId,
     entities: order.map((name) => entities.get(name)!),

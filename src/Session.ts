@@ -19,8 +19,8 @@ import type {
   BeginError,
   CommitError,
   DetachedInstanceError,
-  FlushError,
   FlushFailure,
+  LinkError,
   MultipleResultsFound,
   NoResultFound,
   NotPersistentError,
@@ -43,6 +43,17 @@ import type { TransactionHandle, TransactionOptions } from "./Transaction.ts"
 export type Ref<E extends Entity.Any> = Entity.EntityRef<E["Type"], Entity.Identity<E>>
 
 /**
+ * Options of `session.load`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LoadOptions {
+  /** Loads the relation for all rows that came with the target, not for it alone. Default: as the maker says. */
+  readonly peers?: boolean | undefined
+}
+
+/**
  * The members of a session. A member without parentheses is an `Effect` value.
  *
  * Each member has what it can fail with in its type. These three are part of nearly all:
@@ -51,7 +62,7 @@ export type Ref<E extends Entity.Any> = Entity.EntityRef<E["Type"], Entity.Ident
  * - `TransactionClosedError`: the transaction, or the block of one, in which the fiber works has ended.
  * - `PendingRollbackError`: a flush or a statement has failed in the open transaction, which must be rolled back first.
  *
- * An entity or a relation that is not in the registry is a mistake of the program: a defect, `MappingError`.
+ * An entity that is not in the registry is a mistake of the program: a defect, `MappingError`.
  *
  * @category models
  * @since 0.1.0
@@ -150,10 +161,14 @@ export interface SessionService {
     target: Entity.Target<A>
   ) => Effect.Effect<void, DetachedInstanceError | ObjectDeletedError | NotPersistentError | UsageError>
   /**
-   * Lets a relation of a target lead to another; the next flush sets its foreign key.
+   * Lets a relation of a target lead to another; the next flush sets the foreign key, or adds the pair.
    *
-   * Either of them may be pending. One that this session has deleted is an `ObjectDeletedError`, a ref that it does not
-   * hold a `DetachedInstanceError`.
+   * Either of them may be pending, and the relation may be that of either side: a post's author, or an author's posts.
+   * Linking twice does nothing. A pair makes neither row dirty, nor raises its version, and one that another transaction
+   * adds at the same time is no error. The other row of a `oneToOne` gives way to the new one.
+   *
+   * One that this session has deleted is an `ObjectDeletedError`, a ref that it does not hold a `DetachedInstanceError`,
+   * a relation of another entity a `MappingError`.
    *
    * @example
    * ```ts
@@ -182,16 +197,19 @@ export interface SessionService {
     target: Entity.Target<From>,
     relation: Relation.Relation<From, To, Value>,
     other: Entity.Target<To>
-  ) => Effect.Effect<void, TargetError>
+  ) => Effect.Effect<void, LinkError>
   /**
-   * Lets a relation lead nowhere, if it leads to the other one now; else does nothing. `FlushError` if its foreign key
-   * is not nullable. Other errors as of `link`.
+   * Lets a relation not lead to another any more; does nothing if it does not. What was linked by a foreign key keeps
+   * its row, with NULL in the key; with `cascade: "delete-orphan"` the flush deletes it, unless it has another parent by
+   * then.
+   *
+   * `FlushError` if the key is not nullable, and no cascade says that the row goes with it. Other errors as of `link`.
    */
   readonly unlink: <From, To, Value>(
     target: Entity.Target<From>,
     relation: Relation.Relation<From, To, Value>,
     other: Entity.Target<To>
-  ) => Effect.Effect<void, TargetError | FlushError>
+  ) => Effect.Effect<void, LinkError>
   /**
    * Forgets a target, with what it was to write. `DetachedInstanceError` if the session does not hold it.
    *
@@ -230,6 +248,51 @@ export interface SessionService {
    * `DetachedInstanceError` if it was rolled back or expunged.
    */
   readonly current: <A>(target: Entity.Target<A>) => Effect.Effect<A, TargetError>
+  /**
+   * What a relation of a target leads to: an array, an `Option`, or the one row.
+   *
+   * From memory where the relation is known, and nothing that waits for a flush touches it; a `manyToOne` whose row the
+   * session holds needs no SQL either. Else it flushes, and reads it in one statement: for the target, for all rows that
+   * came with it from one query, load or flush (its peers), and for those for which other fibers load the same now. So a
+   * loop over 1,000 rows that loads a relation of each sends one statement, three loops within each other send three,
+   * and `Effect.forEach` needs no other call than this one. `peers: false` reads it for this row alone.
+   *
+   * What is known is forgotten when a flush, a rollback or an expiry touches it. `ObjectDeletedError` if the target is
+   * deleted, or if the row that a `manyToOne` must lead to is; `MappingError` for a relation of another entity.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Model } from "effect/schema"
+   * import { Entity, Query, Relation, Session } from "effect-sql-session"
+   *
+   * class User extends Entity.Class<User>("User")({
+   *   id: Model.GeneratedByDb(Schema.Int),
+   *   name: Schema.String
+   * }, { table: "users", primaryKey: "id" }) {
+   *   static readonly posts = Relation.oneToMany<User, Post>(() => Post, { foreignKey: "authorId" })
+   * }
+   *
+   * class Post extends Entity.Class<Post>("Post")({
+   *   id: Model.GeneratedByDb(Schema.Int),
+   *   authorId: Schema.Int,
+   *   title: Schema.String
+   * }, { table: "posts", primaryKey: "id" }) {}
+   *
+   * // Two statements, however many users there are.
+   * const report = Effect.gen(function*() {
+   *   const session = yield* Session
+   *   const users = yield* session.all(Query.select(User))
+   *   return yield* Effect.forEach(users, (user) =>
+   *     Effect.map(session.load(user, User.posts), (posts) => `${user.name}: ${posts.length} posts`))
+   * })
+   * ```
+   */
+  readonly load: <From, To, Value>(
+    target: Entity.Target<From>,
+    relation: Relation.Relation<From, To, Value>,
+    options?: LoadOptions
+  ) => Effect.Effect<Value, LinkError>
   /**
    * Reads a target again now, and does not flush: changes of its row that are not written are dropped.
    * `ObjectDeletedError` if the row is gone, `NotPersistentError` of a pending ref. With a lock, a transaction begins.

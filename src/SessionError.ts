@@ -337,7 +337,9 @@ export class SessionClosedError
  * - `missingKey`: a ref in a row stands for one that the session does not hold any more.
  * - `keyConflict`: two instances have one key.
  * - `uniqueSwap`: rows swap unique values, and none of them is nullable.
- * - `notNullable`: `unlink` of a foreign key that cannot be NULL.
+ * - `notNullable`: `unlink` of a foreign key that cannot be NULL, or a delete of a row that such a key leads to, where
+ *   the relation has no cascade.
+ * - `secondOwner`: a row that is deleted with its only owner is linked to another one (`single_parent` in SQLAlchemy).
  * - `notWritten`: the database has left out rows without an error, as a trigger or a rule can make it.
  *
  * @example
@@ -365,7 +367,15 @@ export class FlushError extends Schema.TaggedError<FlushError>("effect-sql-sessi
   {
     entity: Schema.String,
     key: Schema.optionalKey(Schema.String),
-    reason: Schema.Literals(["cycle", "missingKey", "keyConflict", "uniqueSwap", "notNullable", "notWritten"]),
+    reason: Schema.Literals([
+      "cycle",
+      "missingKey",
+      "keyConflict",
+      "uniqueSwap",
+      "notNullable",
+      "secondOwner",
+      "notWritten"
+    ]),
     detail: Schema.String
   }
 ) {
@@ -541,6 +551,14 @@ export type ReadError = FlushFailure
  * @since 0.1.0
  */
 export type TargetError = ReadError | DetachedInstanceError | ObjectDeletedError
+
+/**
+ * What the use of a relation of a target can fail with: `MappingError` for one of another entity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type LinkError = TargetError | MappingError
 
 /**
  * Whatever a session can fail with, for a boundary that maps errors, such as an HTTP handler.

@@ -46,6 +46,16 @@ export interface Options {
    * single statements. `"eager"` begins with the first statement.
    */
   readonly autobegin?: "lazy" | "eager" | undefined
+  /**
+   * To load a relation of one row loads it for all rows that came with it, in one statement. Default: true. Single
+   * calls say otherwise by an option of `session.load`.
+   */
+  readonly peers?: boolean | undefined
+  /**
+   * The number of rows that one statement loads a relation for, at the most. Of more peers, only the part that a row
+   * belongs to is loaded with it. Default: 10,000.
+   */
+  readonly loadBatchSize?: number | undefined
   /** What a program wants to keep with its sessions: `session.info`. */
   readonly info?: Readonly<Record<string, unknown>> | undefined
 }

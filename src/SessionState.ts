@@ -9,6 +9,7 @@
 import { Equal, HashMap, HashSet, Option } from "effect"
 import * as Entity from "./Entity.ts"
 import type * as IdentityKey from "./IdentityKey.ts"
+import * as Collections from "./internal/collections.ts"
 import * as Mapping from "./internal/mapping.ts"
 
 /**
@@ -32,6 +33,51 @@ export interface Pending {
 }
 
 /**
+ * Names a row of the unit of work: by its key, or by its ref while it is pending.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Subject =
+  | { readonly _tag: "Key"; readonly key: IdentityKey.IdentityKey }
+  | { readonly _tag: "Ref"; readonly ref: Entity.EntityRef<unknown, unknown> }
+
+/**
+ * The rows that one statement has read, or one flush has inserted: to load a relation of one loads it for all of them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Batch {
+  readonly keys: ReadonlyArray<IdentityKey.IdentityKey>
+}
+
+/**
+ * A row of a table of pairs that the next flush writes, or removes. The subjects stand in the order of the table's ends.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PairChange {
+  readonly table: Mapping.PairTable
+  readonly subjects: readonly [Subject, Subject]
+  readonly linked: boolean
+}
+
+/**
+ * A child that was unlinked from its parent, or the one child that a parent keeps: the next flush decides what becomes
+ * of the others.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Unlinked {
+  readonly foreignKey: Mapping.ForeignKey
+  readonly child: Subject
+  readonly parent: Subject
+}
+
+/**
  * A row that this session knows.
  *
  * @category models
@@ -50,6 +96,8 @@ export interface Entry {
   readonly links: ReadonlyMap<string, Entity.ColumnRef<unknown>> | undefined
   /** The epoch in which the row was read: an older one than that of the state means expired. */
   readonly epoch: number
+  /** The rows that came with it. */
+  readonly batch: Batch | undefined
 }
 
 /**
@@ -81,6 +129,18 @@ export interface SessionState {
   readonly tombstones: HashSet.HashSet<string>
   /** What was known as deleted when the transaction began. */
   readonly tombstonesBefore: HashSet.HashSet<string>
+  /** The rows that loaded relations lead to, in their order: by relation, then by the row that it leads from. */
+  readonly collections: Collections.Collections
+  /** The pairs that wait for a flush, one change for each. */
+  readonly pairs: HashMap.HashMap<string, PairChange>
+  /** Children that are orphans when the flush comes, unless they have another parent by then. */
+  readonly orphans: HashMap.HashMap<string, Unlinked>
+  /** The only children of parents that can have one: the flush unlinks those that they took the place of. */
+  readonly replaced: HashMap.HashMap<string, Unlinked>
+  /** The entities, fields and tables of pairs that were changed since the last flush. */
+  readonly touched: ReadonlySet<object>
+  /** Rows that a cascade deletes or moves: only as long as they lead where they did. */
+  readonly guards: HashMap.HashMap<string, ReadonlyArray<Mapping.Column>>
 }
 
 /**
@@ -103,8 +163,22 @@ export const empty: SessionState = {
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
   tombstones: HashSet.empty(),
-  tombstonesBefore: HashSet.empty()
+  tombstonesBefore: HashSet.empty(),
+  collections: HashMap.empty(),
+  pairs: HashMap.empty(),
+  orphans: HashMap.empty(),
+  replaced: HashMap.empty(),
+  touched: new Set(),
+  guards: HashMap.empty()
 }
+
+/**
+ * Gives the text that tells subjects apart.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const idOf = (subject: Subject): string => subject._tag === "Key" ? subject.key.token : `#${subject.ref.id}`
 
 /**
  * Tells that nothing waits for a flush.
@@ -113,7 +187,17 @@ export const empty: SessionState = {
  * @since 0.1.0
  */
 export const isClean = (self: SessionState): boolean =>
-  HashMap.isEmpty(self.pending) && HashSet.size(self.dirty) === 0 && HashSet.size(self.deleted) === 0
+  HashMap.isEmpty(self.pending) && HashSet.size(self.dirty) === 0 && HashSet.size(self.deleted) === 0 &&
+  HashMap.isEmpty(self.pairs) && HashMap.isEmpty(self.orphans) && HashMap.isEmpty(self.replaced)
+
+/**
+ * Tells that rows were deleted or unlinked, which may entail more.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const cascades = (self: SessionState): boolean =>
+  HashSet.size(self.deleted) > 0 || !HashMap.isEmpty(self.orphans) || !HashMap.isEmpty(self.replaced)
 
 /**
  * Gives a pending row in which refs to written rows are the values that they stand for.
@@ -254,8 +338,12 @@ export const isExpunged = (self: SessionState, id: number): boolean => HashSet.h
 export const add = (self: SessionState, pending: Pending): SessionState => ({
   ...self,
   nextRef: pending.ref.id + 1,
-  pending: HashMap.set(self.pending, pending.ref.id, pending)
+  pending: HashMap.set(self.pending, pending.ref.id, pending),
+  touched: touch(self, pending.mapping)
 })
+
+const touch = (self: SessionState, ...what: ReadonlyArray<object>): SessionState["touched"] =>
+  what.every((one) => self.touched.has(one)) ? self.touched : new Set([...self.touched, ...what])
 
 /**
  * Changes the values of a pending row.
@@ -265,8 +353,12 @@ export const add = (self: SessionState, pending: Pending): SessionState => ({
  */
 export const updatePending = (self: SessionState, pending: Pending): SessionState => ({
   ...self,
-  pending: HashMap.set(self.pending, pending.ref.id, pending)
+  pending: HashMap.set(self.pending, pending.ref.id, pending),
+  orphans: HashMap.isEmpty(self.orphans) ? self.orphans : withoutSubject(self.orphans, `#${pending.ref.id}`)
 })
+
+const withoutSubject = (unlinked: SessionState["orphans"], id: string): SessionState["orphans"] =>
+  HashMap.filter(unlinked, ({ child }) => idOf(child) !== id)
 
 /**
  * Makes the entry of a row as it was just read.
@@ -278,8 +370,9 @@ export const entryOf = (
   self: SessionState,
   mapping: Mapping.EntityMapping,
   key: IdentityKey.IdentityKey,
-  row: Row
-): Entry => ({ key, mapping, committed: row, value: row, changed: [], links: undefined, epoch: self.epoch })
+  row: Row,
+  batch?: Batch
+): Entry => ({ key, mapping, committed: row, value: row, changed: [], links: undefined, epoch: self.epoch, batch })
 
 /**
  * Takes in rows as they were just read. What they replace is forgotten, changes included.
@@ -295,22 +388,70 @@ export const load = (self: SessionState, entries: ReadonlyArray<Entry>): Session
       for (const entry of entries) HashMap.set(map, entry.key.token, entry)
     }),
     dirty: HashSet.size(self.dirty) === 0 ? self.dirty : without(self.dirty, entries),
-    detached: HashSet.size(self.detached) === 0 ? self.detached : without(self.detached, entries)
+    detached: HashSet.size(self.detached) === 0 ? self.detached : without(self.detached, entries),
+    collections: Collections.read(self, entries),
+    orphans: HashMap.isEmpty(self.orphans)
+      ? self.orphans
+      : entries.reduce((orphans, entry) => withoutSubject(orphans, entry.key.token), self.orphans)
   }
 }
+
+/**
+ * Lets rows that the session holds already remember that they came again, with others.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
+export const seenAgain = (
+  self: SessionState,
+  keys: ReadonlyArray<IdentityKey.IdentityKey>,
+  batch: Batch
+): SessionState =>
+  keys.length === 0 ? self : {
+    ...self,
+    entries: HashMap.mutate(self.entries, (map) => {
+      for (const { token } of keys) {
+        const entry = HashMap.get(map, token)
+        if (Option.isSome(entry)) HashMap.set(map, token, { ...entry.value, batch })
+      }
+    })
+  }
+
+/**
+ * Remembers what relations lead to.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
+export const collected = (
+  self: SessionState,
+  relation: Mapping.MappedRelation,
+  found: Iterable<readonly [parent: IdentityKey.IdentityKey, children: ReadonlyArray<IdentityKey.IdentityKey>]>
+): SessionState => ({ ...self, collections: Collections.set(self.collections, relation, found) })
 
 const without = (
   keys: HashSet.HashSet<string>,
   entries: ReadonlyArray<Entry>
 ): HashSet.HashSet<string> => entries.reduce((set, entry) => HashSet.remove(set, entry.key.token), keys)
 
-const setEntry = (self: SessionState, entry: Entry): SessionState => ({
+const setEntry = (self: SessionState, entry: Entry, fields: Iterable<string> = []): SessionState => ({
   ...self,
+  touched: touchFields(self, entry.mapping, fields),
   entries: HashMap.set(self.entries, entry.key.token, entry),
   dirty: entry.changed.length > 0 || entry.links !== undefined
     ? HashSet.add(self.dirty, entry.key.token)
     : HashSet.remove(self.dirty, entry.key.token)
 })
+
+const touchFields = (
+  self: SessionState,
+  mapping: Mapping.EntityMapping,
+  fields: Iterable<string>
+): SessionState["touched"] => {
+  if (mapping.watched.size === 0) return self.touched
+  const watched = Array.from(fields).filter((field) => mapping.watched.has(field))
+  return watched.length === 0 ? self.touched : touch(self, ...watched.map((field) => mapping.byField.get(field)!))
+}
 
 const changedFields = (entry: Entry, value: Row, patched: Iterable<string>): ReadonlyArray<string> => {
   const changed = new Set(entry.changed)
@@ -332,12 +473,19 @@ export const update = (self: SessionState, entry: Entry, value: Row, patched: It
   const links = entry.links === undefined
     ? undefined
     : new Map(Array.from(entry.links).filter(([field]) => !fields.includes(field)))
-  return setEntry(self, {
-    ...entry,
-    value,
-    changed: changedFields(entry, value, fields),
-    links: links?.size === 0 ? undefined : links
-  })
+  const next = setEntry(
+    self,
+    {
+      ...entry,
+      value,
+      changed: changedFields(entry, value, fields),
+      links: links?.size === 0 ? undefined : links
+    },
+    fields
+  )
+  return HashMap.isEmpty(self.orphans) || !fields.some((field) => entry.mapping.watched.has(field))
+    ? next
+    : { ...next, orphans: withoutSubject(self.orphans, entry.key.token) }
 }
 
 /**
@@ -352,8 +500,74 @@ export const link = (
   columns: Iterable<readonly [field: string, column: Entity.ColumnRef<unknown>]>
 ): SessionState => {
   const links = new Map([...(entry.links ?? []), ...columns])
-  return setEntry(self, { ...entry, changed: entry.changed.filter((field) => !links.has(field)), links })
+  return {
+    ...setEntry(self, { ...entry, changed: entry.changed.filter((field) => !links.has(field)), links }, links.keys()),
+    orphans: HashMap.isEmpty(self.orphans) ? self.orphans : withoutSubject(self.orphans, entry.key.token)
+  }
 }
+
+/**
+ * Lets a pair of rows be linked, or not: the last change of a pair is the one that the flush writes.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
+export const changePair = (self: SessionState, change: PairChange): SessionState => {
+  const id = `${change.table.id} ${idOf(change.subjects[0])} ${idOf(change.subjects[1])}`
+  // Of a pending row no pair is stored yet; that it lost its owner still says what becomes of it.
+  const known = change.linked || change.subjects.every(({ _tag }) => _tag === "Key") ||
+    change.table.ends.some(({ cascade }) => cascade === "delete-orphan")
+  return {
+    ...self,
+    pairs: known ? HashMap.set(self.pairs, id, change) : HashMap.remove(self.pairs, id),
+    touched: touch(self, change.table)
+  }
+}
+
+const unlinkedId = ({ foreignKey }: Unlinked, subject: Subject): string => `${foreignKey.id} ${idOf(subject)}`
+
+/**
+ * Remembers that a child has lost its parent.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
+export const orphan = (self: SessionState, unlinked: Unlinked): SessionState => ({
+  ...self,
+  orphans: HashMap.set(self.orphans, unlinkedId(unlinked, unlinked.child), unlinked),
+  touched: touch(self, ...unlinked.foreignKey.columns)
+})
+
+/**
+ * Remembers that a child took the place of its parent's other one.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
+export const replace = (self: SessionState, unlinked: Unlinked): SessionState => ({
+  ...self,
+  replaced: HashMap.set(self.replaced, unlinkedId(unlinked, unlinked.parent), unlinked),
+  touched: touch(self, ...unlinked.foreignKey.columns)
+})
+
+/**
+ * Lets a row be written by the next flush only as long as some of its columns are what they were.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
+export const guard = (
+  self: SessionState,
+  key: IdentityKey.IdentityKey,
+  columns: ReadonlyArray<Mapping.Column>
+): SessionState => ({
+  ...self,
+  guards: HashMap.set(
+    self.guards,
+    key.token,
+    Array.from(new Set([...Option.getOrElse(HashMap.get(self.guards, key.token), () => []), ...columns]))
+  )
+})
 
 /**
  * Marks a row to be deleted; its changes are forgotten.
@@ -363,7 +577,8 @@ export const link = (
  */
 export const markDeleted = (self: SessionState, entry: Entry): SessionState => ({
   ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined }),
-  deleted: HashSet.add(self.deleted, entry.key.token)
+  deleted: HashSet.add(self.deleted, entry.key.token),
+  touched: touch(self, entry.mapping)
 })
 
 /**
@@ -376,8 +591,29 @@ export const expunge = (self: SessionState, key: IdentityKey.IdentityKey): Sessi
   ...self,
   entries: HashMap.remove(self.entries, key.token),
   dirty: HashSet.remove(self.dirty, key.token),
-  deleted: HashSet.remove(self.deleted, key.token)
+  deleted: HashSet.remove(self.deleted, key.token),
+  collections: forgetCollections(self, key),
+  ...withoutLinks(self, key.token)
 })
+
+const forgetCollections = (self: SessionState, key: IdentityKey.IdentityKey): SessionState["collections"] => {
+  const entry = entryFor(self, key)
+  return entry === undefined ? self.collections : Collections.forget(self.collections, entry.mapping, key.token)
+}
+
+/** What waits for a flush that would link a row, or unlink it. */
+const withoutLinks = (
+  { orphans, pairs, replaced }: SessionState,
+  id: string
+): Pick<SessionState, "orphans" | "pairs" | "replaced"> => {
+  const named = (subject: Subject) => idOf(subject) === id
+  const others = ({ child, parent }: Unlinked) => !named(child) && !named(parent)
+  return {
+    pairs: HashMap.isEmpty(pairs) ? pairs : HashMap.filter(pairs, ({ subjects }) => !subjects.some(named)),
+    orphans: HashMap.isEmpty(orphans) ? orphans : HashMap.filter(orphans, others),
+    replaced: HashMap.isEmpty(replaced) ? replaced : HashMap.filter(replaced, others)
+  }
+}
 
 /**
  * Forgets a row by hand: a snapshot of it is detached until the row is held again.
@@ -412,7 +648,8 @@ export const expungeAll = (self: SessionState): SessionState => ({
 export const expungePending = (self: SessionState, id: number): SessionState => ({
   ...self,
   pending: HashMap.remove(self.pending, id),
-  expunged: HashSet.add(self.expunged, id)
+  expunged: HashSet.add(self.expunged, id),
+  ...withoutLinks(self, `#${id}`)
 })
 
 /**
@@ -434,8 +671,10 @@ export const expungeRef = (self: SessionState, id: number, key: IdentityKey.Iden
  * @category transitions
  * @since 0.1.0
  */
-export const expire = (self: SessionState, entry: Entry): SessionState =>
-  setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined, epoch: self.epoch - 1 })
+export const expire = (self: SessionState, entry: Entry): SessionState => ({
+  ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined, epoch: self.epoch - 1 }),
+  collections: Collections.forget(self.collections, entry.mapping, entry.key.token)
+})
 
 const dropChanges = (self: SessionState): SessionState["entries"] =>
   HashSet.size(self.dirty) === 0 ? self.entries : HashMap.mutate(self.entries, (map) => {
@@ -454,7 +693,10 @@ export const expireAll = (self: SessionState): SessionState => ({
   ...self,
   epoch: self.epoch + 1,
   entries: dropChanges(self),
-  dirty: HashSet.empty()
+  dirty: HashSet.empty(),
+  orphans: HashMap.empty(),
+  replaced: HashMap.empty(),
+  collections: HashMap.empty()
 })
 
 /**
@@ -495,14 +737,18 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
     if (!HashMap.has(inserted, entry.key.token)) removed = HashMap.set(removed, entry.key.token, entry)
   }
   for (const { entry, row } of written.updated) {
-    HashMap.set(entries, entry.key.token, entryOf(self, entry.mapping, entry.key, row))
+    HashMap.set(entries, entry.key.token, entryOf(self, entry.mapping, entry.key, row, entry.batch))
   }
   for (const { entry, id, row } of written.switched) {
-    HashMap.set(entries, entry.key.token, entryOf(self, entry.mapping, entry.key, row))
+    HashMap.set(entries, entry.key.token, entryOf(self, entry.mapping, entry.key, row, entry.batch))
     HashMap.set(newRefs, id, entry.key)
   }
+  const batches = new Map<Mapping.EntityMapping, { readonly keys: Array<IdentityKey.IdentityKey> }>()
   for (const { id, key, mapping, row } of written.inserted) {
-    HashMap.set(entries, key.token, entryOf(self, mapping, key, row))
+    let batch = batches.get(mapping)
+    if (batch === undefined) batches.set(mapping, batch = { keys: [] })
+    batch.keys.push(key)
+    HashMap.set(entries, key.token, entryOf(self, mapping, key, row, batch))
     HashMap.set(newRefs, id, key)
     HashMap.set(inserted, key.token, id)
     if (HashSet.has(tombstones, key.token)) tombstones = HashSet.remove(tombstones, key.token)
@@ -516,7 +762,13 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
     tombstones,
     pending: HashMap.empty(),
     dirty: HashSet.empty(),
-    deleted: HashSet.empty()
+    deleted: HashSet.empty(),
+    collections: Collections.written(self, written),
+    pairs: HashMap.empty(),
+    orphans: HashMap.empty(),
+    replaced: HashMap.empty(),
+    touched: empty.touched,
+    guards: HashMap.empty()
   }
 }
 
@@ -555,7 +807,12 @@ export const rolledBack = (self: SessionState): SessionState => ({
   deleted: HashSet.empty(),
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
-  tombstones: self.tombstonesBefore
+  tombstones: self.tombstonesBefore,
+  collections: HashMap.empty(),
+  pairs: HashMap.empty(),
+  orphans: HashMap.empty(),
+  replaced: HashMap.empty(),
+  touched: empty.touched
 })
 
 /**

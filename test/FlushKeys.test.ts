@@ -246,7 +246,7 @@ test("a newer server gives the ordinal of each row back, whatever makes the key"
 
 test("what a trigger may change is read back whole", () => {
   const mapping = mappingOf(Serial)
-  const shape = { columns: columnsOf(Serial, "label"), defaults: [], countsVersion: true, several: false }
+  const shape = { columns: columnsOf(Serial, "label"), defaults: [], countsVersion: true, several: false, checked: [] }
   assert.deepStrictEqual(WriteSql.update(mapping, shape, facts()).returning, [])
   assert.deepStrictEqual(WriteSql.update(mapping, shape, facts({ updateTriggers: true })).returning, mapping.columns)
   assert.deepStrictEqual(

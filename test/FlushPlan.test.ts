@@ -4,7 +4,7 @@ import { Entity, FlushPlan, IdentityKey, Registry, Relation } from "effect-sql-s
 import { Model } from "effect/schema"
 import { Blog, Category, Comment, Post, Tag, User } from "./fixtures/domain.ts"
 import * as Simulator from "./fixtures/simulator.ts"
-import { lines, Unit } from "./fixtures/unit.ts"
+import { lines, rowSteps, Unit } from "./fixtures/unit.ts"
 
 const user = (id: number, more: object = {}) => ({ id, name: `user ${id}`, email: null, createdAt: 0, ...more })
 
@@ -45,7 +45,7 @@ describe("inserts", () => {
     }
     const plan = Result.getOrThrow(FlushPlan.make(unit.state, Blog))
     assert.deepStrictEqual(
-      plan.steps.map((step) => [step._tag, step.mapping.name, step.rows.length]),
+      rowSteps(plan).map((step) => [step._tag, step.mapping.name, step.rows.length]),
       [["Insert", "User", 1000], ["Insert", "Post", 1000]]
     )
   })
@@ -205,7 +205,7 @@ describe("cycles", () => {
       "half update Team [captainId] #1"
     ])
     const plan = Result.getOrThrow(FlushPlan.make(unit.state, Cycles))
-    assert.deepStrictEqual(plan.steps[0]!.rows.map((row) => "values" in row ? row.values : undefined), [[null]])
+    assert.deepStrictEqual(rowSteps(plan)[0]!.rows.map((row) => "values" in row ? row.values : undefined), [[null]])
   })
 
   it("are one half update for any number of them", () => {
@@ -216,7 +216,7 @@ describe("cycles", () => {
       unit.add(Player, { teamId: team }, captain)
     }
     const plan = Result.getOrThrow(FlushPlan.make(unit.state, Cycles))
-    assert.deepStrictEqual(plan.steps.map((step) => [step._tag, step.mapping.name, step.rows.length]), [
+    assert.deepStrictEqual(rowSteps(plan).map((step) => [step._tag, step.mapping.name, step.rows.length]), [
       ["Insert", "Team", 100],
       ["Insert", "Player", 100],
       ["Update", "Team", 100]

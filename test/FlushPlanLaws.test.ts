@@ -4,7 +4,7 @@ import { Entity, FlushPlan, IdentityKey, Registry, Relation, SessionState } from
 import { Model } from "effect/schema"
 import { Blog, Category, Comment, Post, User } from "./fixtures/domain.ts"
 import * as Simulator from "./fixtures/simulator.ts"
-import { keysOf, Unit } from "./fixtures/unit.ts"
+import { keysOf, rowSteps, Unit } from "./fixtures/unit.ts"
 
 const below = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: maximum - 1 }))
 
@@ -87,7 +87,7 @@ describe("laws", () => {
     const kept = withParents(nodes)
     const plan = planOf(build(kept, shuffled(kept), false))
     for (const entity of [User, Post, Comment]) {
-      const steps = plan.steps.filter(({ mapping }) => mapping.entity === entity)
+      const steps = rowSteps(plan).filter(({ mapping }) => mapping.entity === entity)
       assert.strictEqual(steps.length, kept.some(({ kind }) => kinds[kind] === entity) ? 1 : 0)
     }
   }, { arbitrary: { runs: 200, size: 40 } })
@@ -114,7 +114,7 @@ describe("laws", () => {
   it.prop("the order of the calls decides nothing but the order of rows", { nodes: graph }, ({ nodes }) => {
     const kept = withParents(nodes)
     const shape = (order: ReadonlyArray<number>) =>
-      planOf(build(kept, order, false)).steps.map((step) => [
+      rowSteps(planOf(build(kept, order, false))).map((step) => [
         step._tag,
         step.mapping.name,
         step._tag === "Insert" ? step.rows.map(({ ref }) => order[ref.id - 1]!).sort((a, b) => a - b) : []
@@ -203,7 +203,7 @@ const apply = (unit: Unit, { badge, operation, parent, target, unique }: Change)
 }
 
 const countOf = (plan: FlushPlan.FlushPlan): number =>
-  plan.steps.reduce(
+  rowSteps(plan).reduce(
     (sum, step) => sum + (step._tag === "Update" && step.kind === "half" ? 0 : step.rows.length),
     0
   )

@@ -2,7 +2,7 @@
 import { Array as Arr, Effect, Option } from "effect"
 import type { SqlConnection, SqlError } from "effect/sql"
 import type { Registry } from "../Registry.ts"
-import type { EntityMapping } from "./mapping.ts"
+import type { EntityMapping, PairTable } from "./mapping.ts"
 
 export interface ColumnFacts {
   /** The type as SQL has it, without length or precision. */
@@ -26,9 +26,12 @@ export interface TableFacts {
   readonly merges: boolean
 }
 
+/** What has a table. */
+type Owner = EntityMapping | PairTable
+
 export interface Catalog {
   readonly get: (
-    mapping: EntityMapping,
+    owner: Owner,
     connection: SqlConnection.Connection
   ) => Effect.Effect<Option.Option<TableFacts>, SqlError.SqlError>
   /** Forgets everything: after an error that says that the tables are not what they were. */
@@ -97,16 +100,15 @@ const tableFacts = (rows: ReadonlyArray<FactsRow>): TableFacts => {
 /** Makes the catalog of a registry's tables, empty until it is asked. */
 export const make = (registry: Registry): Catalog => {
   const mappings = Array.from(registry.mappings.values())
-  let known = new Map<EntityMapping, TableFacts>()
+  const pairs = mappings.flatMap((mapping) => mapping.pairs.map(({ table }) => table))
+  const owners: ReadonlyArray<Owner> = [...mappings, ...new Set(pairs)]
+  let known = new Map<Owner, TableFacts>()
   const texts = new Map<string, unknown>()
   const read = Effect.fnUntraced(function*(connection: SqlConnection.Connection) {
-    const rows = (yield* connection.executeValues(factsSql, [mappings.map((mapping) =>
-      mapping.table
-    )])) as ReadonlyArray<
-      FactsRow
-    >
+    const tables = owners.map(({ table }) => table)
+    const rows = (yield* connection.executeValues(factsSql, [tables])) as ReadonlyArray<FactsRow>
     const byTable = Object.entries(Arr.groupBy(rows, (row) => String(row[0])))
-    known = new Map(byTable.map(([ordinal, rows]) => [mappings[Number(ordinal) - 1]!, tableFacts(rows)]))
+    known = new Map(byTable.map(([ordinal, rows]) => [owners[Number(ordinal) - 1]!, tableFacts(rows)]))
   })
   return {
     texts,
@@ -114,10 +116,10 @@ export const make = (registry: Registry): Catalog => {
       known = new Map()
       texts.clear()
     },
-    get: (mapping, connection) => {
-      const facts = known.get(mapping)
+    get: (owner, connection) => {
+      const facts = known.get(owner)
       return facts === undefined
-        ? Effect.map(read(connection), () => Option.fromUndefinedOr(known.get(mapping)))
+        ? Effect.map(read(connection), () => Option.fromUndefinedOr(known.get(owner)))
         : Effect.succeedSome(facts)
     }
   }

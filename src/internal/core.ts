@@ -7,6 +7,7 @@ import * as SessionState from "../SessionState.ts"
 import type { TransactionHandle } from "../Transaction.ts"
 import type { Catalog } from "./catalog.ts"
 import { type Parked, transactionServices } from "./parked.ts"
+import type * as Wanted from "./wanted.ts"
 
 /** Rows of values, as the driver reads them. */
 export type Values = ReadonlyArray<ReadonlyArray<unknown>>
@@ -18,6 +19,10 @@ export interface Settings {
   readonly autoflush: boolean
   readonly expireOnCommit: boolean
   readonly autobegin: "lazy" | "eager"
+  /** To load a relation of one row loads it for all that came with it. */
+  readonly peers: boolean
+  /** The keys that one statement reads a relation for, at the most. */
+  readonly loadBatchSize: number
   readonly info: Readonly<Record<string, unknown>>
 }
 
@@ -86,6 +91,8 @@ export interface Core extends Settings {
   readonly reactivity: Context.Context<never>
   /** Where the levels of joined programs are told apart. */
   readonly levels: WeakMap<object, object>
+  /** What operations that wait for their turn will read: the one before them reads it too. */
+  readonly wanted: Wanted.Wanted
   /** The levels that a program has ended before their blocks did. */
   readonly endedByHand: WeakSet<object>
 }
@@ -119,6 +126,7 @@ export const make = (
   reactivity,
   ref: Ref.makeUnsafe(initial),
   lock: Semaphore.makeUnsafe(1),
+  wanted: new Map(),
   levels: new WeakMap(),
   endedByHand: new WeakSet()
 })

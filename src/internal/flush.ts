@@ -1,19 +1,51 @@
 /** Runs the plan of a flush, step by step, and takes what came back into the state. */
-import { Cause, Effect } from "effect"
+import { Cause, Effect, type Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import * as FlushPlan from "../FlushPlan.ts"
-import type { FlushFailure, UsageError } from "../SessionError.ts"
+import type * as IdentityKey from "../IdentityKey.ts"
+import type { FlushError, FlushFailure, UsageError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
+import * as Cascade from "./cascade.ts"
 import { markFailed } from "./connection.ts"
-import { changeUnit, type Core, stateOf } from "./core.ts"
+import { changeUnit, type Core, stateOf, unitOf } from "./core.ts"
+import type { ForeignKey } from "./mapping.ts"
+import * as PairSteps from "./pairSteps.ts"
+import * as Passive from "./passive.ts"
 import { outlivedError } from "./places.ts"
+import * as RelationRows from "./relationRows.ts"
 import { insert, type Progress, remove, type StepError, update, writtenOf } from "./steps.ts"
+
+/** The state with what its deletes and unlinks entail, for which children that are not loaded are read. */
+const cascaded = Effect.fnUntraced(function*(
+  core: Core,
+  begin: Effect.Effect<unknown, SqlError.SqlError | UsageError>
+): Effect.fn.Return<
+  Decided,
+  SqlError.SqlError | Schema.SchemaError | FlushError | UsageError
+> {
+  const found = new Map<string, ReadonlyMap<string, ReadonlyArray<IdentityKey.IdentityKey>>>()
+  while (true) {
+    const outcome = yield* Effect.fromResult(Cascade.expand(unitOf(core), core.registry, found))
+    if (outcome._tag === "Decided") return outcome
+    yield* begin
+    for (const { id, keys, over } of outcome.reads) {
+      const rows = yield* "table" in over
+        ? RelationRows.paired(core, over.table, over.from, keys)
+        : RelationRows.children(core, over, keys)
+      found.set(id, new Map([...(found.get(id) ?? []), ...rows]))
+    }
+  }
+})
+
+type Decided = Extract<Cascade.Outcome, { readonly _tag: "Decided" }>
 
 const execute = Effect.fnUntraced(function*(
   core: Core,
+  unit: SessionState.SessionState,
+  passive: ReadonlySet<ForeignKey>,
   plan: FlushPlan.FlushPlan
 ): Effect.fn.Return<void, StepError | UsageError> {
-  const { connected, life, unit } = stateOf(core)
+  const { connected, life } = stateOf(core)
   const progress: Progress = {
     connected: connected!,
     unit,
@@ -25,7 +57,10 @@ const execute = Effect.fnUntraced(function*(
   const run = FlushPlan.Step.$match({
     Insert: (step) => insert(core, progress, step),
     Update: (step) => update(core, progress, step),
-    Delete: (step) => remove(core, progress, step)
+    Delete: (step) => remove(core, progress, step),
+    Link: (step) => PairSteps.link(core, progress, step),
+    Unlink: (step) => PairSteps.unlink(core, progress, step),
+    Sever: (step) => PairSteps.sever(core, progress, step)
   })
   for (const step of plan.steps) {
     const overtaken = outlivedError(core, life, "Session.flush")
@@ -34,7 +69,8 @@ const execute = Effect.fnUntraced(function*(
   }
   const overtaken = outlivedError(core, life, "Session.flush")
   if (overtaken !== undefined) return yield* overtaken
-  changeUnit(core, (unit) => SessionState.flushed(unit, writtenOf(progress)))
+  const written = writtenOf(progress)
+  changeUnit(core, () => Passive.settled(SessionState.flushed(unit, written), written, passive, core.registry))
 })
 
 const schemaChanged = (error: FlushFailure): boolean =>
@@ -60,9 +96,13 @@ export const flush = (
   Effect.suspend(() => {
     const { life, unit } = stateOf(core)
     if (SessionState.isClean(unit)) return Effect.void
-    return Effect.fromResult(FlushPlan.make(unit, core.registry)).pipe(
-      Effect.tap(() => begin),
-      Effect.flatMap((plan) => execute(core, plan)),
+    return cascaded(core, begin).pipe(
+      Effect.flatMap(({ passive, state }) =>
+        Effect.flatMap(Effect.fromResult(FlushPlan.make(state, core.registry)), (plan) =>
+          plan.steps.length === 0
+            ? execute(core, state, passive, plan)
+            : Effect.andThen(begin, execute(core, state, passive, plan)))
+      ),
       Effect.tapError((error) => Effect.sync(() => schemaChanged(error) && core.catalog.forget())),
       Effect.onError((cause) => Effect.sync(() => markAfter(core, life, cause)))
     )

@@ -63,6 +63,24 @@ export const instance = (mapping: EntityMapping, values: Row): Row => {
   return construct(values)
 }
 
+const extended = new WeakMap<object, Row>()
+
+/** An instance with more fields than its entity has: what a query has included. */
+export const extend = (instance: Row, more: Row): Row => {
+  const whole = Object.assign(instance, more)
+  extended.set(whole, more)
+  return whole
+}
+
+/** An instance without what was included in it. */
+export const plain = (mapping: EntityMapping, given: Row): Row => extended.has(given) ? instance(mapping, given) : given
+
+/** A newer version of an instance, with what was included in the older one. */
+export const asExtended = (mappingOf: (entity: unknown) => EntityMapping, older: unknown, newer: Row): Row => {
+  const more = extended.get(older as object)
+  return more === undefined || newer === older ? newer : extend(instance(mappingOf(newer.constructor), newer), more)
+}
+
 /** Makes the instance of a row whose columns stand in the order of the mapping, from `offset` on. */
 export const fromRow = (
   mapping: EntityMapping,

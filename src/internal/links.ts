@@ -1,116 +1,248 @@
-/** Lets foreign keys lead to other rows: those of pending ones are set by the flush that writes both. */
-import { Effect, Option } from "effect"
+/** Lets relations lead to other rows: what they hold is set by the flush that writes both. */
+import { Effect, HashMap } from "effect"
 import * as Entity from "../Entity.ts"
 import type * as Relation from "../Relation.ts"
 import { FlushError, MappingError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
+import { parentOfEntry, parentOfPending } from "./children.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
-import { type EntityMapping, type ForeignKey, lift } from "./mapping.ts"
+import * as Loading from "./loading.ts"
+import { type EntityMapping, type ForeignKey, lift, type MappedRelation } from "./mapping.ts"
+import { absent, nullableOf } from "./nulls.ts"
 import * as Reads from "./reads.ts"
+import * as RelationRows from "./relationRows.ts"
 
-const foreignKeyOf = (mapping: EntityMapping, relation: Relation.Any): ForeignKey => {
-  const found = mapping.foreignKeys.find((foreignKey) => foreignKey.relation === relation)
-  if (found !== undefined) return found
-  throw new MappingError({ entity: mapping.name, detail: "has no such relation. Name one that stands on its class" })
-}
-
-export type LinkError = Reads.CurrentError
+export type LinkError = Loading.LoadError
 
 const mappingOfResolved = (resolved: Reads.Resolved): EntityMapping =>
   resolved._tag === "Pending" ? resolved.pending.mapping : resolved.mapping
 
+const subjectOf = (resolved: Reads.Resolved): SessionState.Subject =>
+  resolved._tag === "Pending" ? { _tag: "Ref", ref: resolved.pending.ref } : { _tag: "Key", key: resolved.key }
+
+const idOf = (resolved: Reads.Resolved): string => SessionState.idOf(subjectOf(resolved))
+
+interface Ends {
+  readonly relation: MappedRelation
+  readonly from: Reads.Resolved
+  readonly to: Reads.Resolved
+}
+
+/** Both rows, which must be of the relation's entities, and not be deleted. */
+const endsOf = Effect.fnUntraced(function*(
+  core: Core,
+  target: unknown,
+  of: Relation.Any,
+  other: unknown
+): Effect.fn.Return<Ends, LinkError> {
+  const from = yield* Reads.resolve(core, target)
+  const to = yield* Reads.resolve(core, other)
+  const relation = yield* Loading.relationOf(mappingOfResolved(from), of)
+  const { name } = mappingOfResolved(to)
+  if (name !== relation.target) {
+    return yield* new MappingError({
+      entity: relation.source,
+      field: relation.name,
+      detail: `leads to ${relation.target}, not to ${name}. Link a ${relation.target}`
+    })
+  }
+  for (const end of [from, to]) {
+    if (end._tag === "Key" && SessionState.isDeleted(unitOf(core), end.key)) return yield* Reads.deletedError(end.key)
+  }
+  return { relation, from, to }
+})
+
 /** The values of a foreign key that leads to a target: refs to its columns while it is pending. */
-const keyValues = (foreignKey: ForeignKey, other: Reads.Resolved): SessionState.Row => {
-  const target = mappingOfResolved(other)
+const keyValues = (foreignKey: ForeignKey, parent: Reads.Resolved): SessionState.Row => {
+  const target = mappingOfResolved(parent)
   return Object.fromEntries(foreignKey.columns.map((column, index) => [
     column.field,
-    other._tag === "Key"
-      ? lift(column, other.key.values[index])
-      : other.pending.ref.column(target.key[index]!.field as never)
+    parent._tag === "Key"
+      ? lift(column, parent.key.values[index])
+      : parent.pending.ref.column(target.key[index]!.field as never)
   ]))
+}
+
+/** The row of a target, as far as the session knows it: a snapshot that it has never seen is taken in. */
+const known = Effect.fnUntraced(function*(
+  core: Core,
+  resolved: Extract<Reads.Resolved, { readonly _tag: "Key" }>
+): Effect.fn.Return<SessionState.Entry, Reads.CurrentError> {
+  const { key, mapping, snapshot } = resolved
+  const unit = unitOf(core)
+  if (snapshot !== undefined && SessionState.entryFor(unit, key) === undefined) {
+    changeUnit(
+      core,
+      (unit) => SessionState.load(unit, [SessionState.entryOf(unit, mapping, key, Hydrate.plain(mapping, snapshot))])
+    )
+  }
+  const entry = SessionState.entryFor(unitOf(core), key)
+  if (entry === undefined || SessionState.isExpired(unitOf(core), entry)) yield* Reads.currentOf(core, mapping, key)
+  return SessionState.entryFor(unitOf(core), key)!
+})
+
+const setPending = (core: Core, { ref }: SessionState.Pending, values: SessionState.Row): void =>
+  changeUnit(core, (unit) => {
+    const pending = HashMap.getUnsafe(unit.pending, ref.id)
+    return SessionState.updatePending(unit, { ...pending, values: { ...pending.values, ...values } })
+  })
+
+const setEntry = (core: Core, entry: SessionState.Entry, values: SessionState.Row): void => {
+  const refs = Object.entries(values).filter((value): value is [string, Entity.ColumnRef<unknown>] =>
+    Entity.isColumnRef(value[1])
+  )
+  changeUnit(core, (unit) =>
+    refs.length > 0
+      ? SessionState.link(unit, entry, refs)
+      : SessionState.update(
+        unit,
+        entry,
+        Hydrate.instance(entry.mapping, { ...entry.value, ...values }),
+        Object.keys(values)
+      ))
 }
 
 const setForeignKey = (
   core: Core,
-  target: unknown,
-  owner: Reads.Resolved,
+  child: Reads.Resolved,
   values: SessionState.Row
-): Effect.Effect<void, LinkError> => {
-  if (owner._tag === "Pending") {
-    const { pending } = owner
-    return Effect.sync(() =>
-      changeUnit(
-        core,
-        (unit) => SessionState.updatePending(unit, { ...pending, values: { ...pending.values, ...values } })
-      )
-    )
+): Effect.Effect<void, Reads.CurrentError> =>
+  child._tag === "Pending"
+    ? Effect.sync(() => setPending(core, child.pending, values))
+    : Effect.map(known(core, child), (entry) => setEntry(core, entry, values))
+
+const sidesOf = ({ from, relation, to }: Ends): { readonly child: Reads.Resolved; readonly parent: Reads.Resolved } =>
+  relation.kind === "manyToOne" ? { child: from, parent: to } : { child: to, parent: from }
+
+const linkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignKey: ForeignKey): Effect.fn.Return<
+  void,
+  LinkError
+> {
+  const { child, parent } = sidesOf(ends)
+  yield* setForeignKey(core, child, keyValues(foreignKey, parent))
+  if (foreignKey.owner?.single !== true) return
+  changeUnit(
+    core,
+    (unit) => SessionState.replace(unit, { foreignKey, child: subjectOf(child), parent: subjectOf(parent) })
+  )
+})
+
+/** What the foreign key of a child leads to now. */
+const parentNow = (
+  core: Core,
+  child: Reads.Resolved,
+  foreignKey: ForeignKey
+): Effect.Effect<string | undefined, Reads.CurrentError> =>
+  child._tag === "Pending"
+    ? Effect.sync(() => parentOfPending(unitOf(core), foreignKey, child.pending))
+    : Effect.map(known(core, child), (entry) => parentOfEntry(unitOf(core), foreignKey, entry))
+
+const unlinkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignKey: ForeignKey): Effect.fn.Return<
+  void,
+  LinkError
+> {
+  const { child, parent } = sidesOf(ends)
+  if (idOf(parent) !== (yield* parentNow(core, child, foreignKey))) return
+  const nullable = nullableOf(foreignKey)
+  const orphans = foreignKey.owner?.cascade === "delete-orphan"
+  // A child that must have a parent can lose it only with its row, and only where the parent's side says so.
+  if (nullable.length === 0 && (!orphans || ends.relation.kind === "manyToOne")) {
+    return yield* new FlushError({
+      entity: foreignKey.child,
+      reason: "notNullable",
+      detail: `${foreignKey.columns.map(({ field }) => field).join(", ")} is not nullable, so ${ends.relation.name} ` +
+        "cannot be unlinked. Link another, or delete."
+    })
   }
-  return Effect.flatMap(Reads.current(core, target), () =>
-    Effect.sync(() => {
-      const unit = unitOf(core)
-      const entry = SessionState.entryFor(unit, owner.key)!
-      const refs = Object.entries(values).filter((value): value is [string, Entity.ColumnRef<unknown>] =>
-        Entity.isColumnRef(value[1])
-      )
-      const value = Hydrate.instance(owner.mapping, { ...entry.value, ...values })
-      changeUnit(core, () =>
-        refs.length > 0
-          ? SessionState.link(unit, entry, refs)
-          : SessionState.update(unit, entry, value, Object.keys(values)))
-    }))
-}
+  if (nullable.length > 0) {
+    yield* setForeignKey(core, child, Object.fromEntries(nullable.map((column) => [column.field, absent(column)])))
+  }
+  if (!orphans) return
+  changeUnit(
+    core,
+    (unit) => SessionState.orphan(unit, { foreignKey, child: subjectOf(child), parent: subjectOf(parent) })
+  )
+})
 
-/** Lets the foreign key of a target lead to another one. */
-export const link = (
+type Pairs = NonNullable<MappedRelation["pairs"]>
+
+const subjectsOf = ({ from, to }: Ends, pairs: Pairs): SessionState.PairChange["subjects"] =>
+  pairs.from === 0 ? [subjectOf(from), subjectOf(to)] : [subjectOf(to), subjectOf(from)]
+
+/** A row that goes with its only owner can have one owner only: the database is asked for those that it has. */
+const checkOwners = Effect.fnUntraced(function*(
+  core: Core,
+  { from, relation, to }: Ends,
+  { from: end, table }: Pairs
+): Effect.fn.Return<void, LinkError> {
+  if (table.ends[end].cascade !== "delete-orphan") return
+  const owners = new Set<string>()
+  if (to._tag === "Key") {
+    const found = yield* RelationRows.owners(core, relation, to.key)
+    for (const { token } of found) owners.add(token)
+  }
+  for (const { linked, subjects, table: of } of HashMap.values(unitOf(core).pairs)) {
+    if (of !== table || SessionState.idOf(subjects[end === 0 ? 1 : 0]) !== idOf(to)) continue
+    if (linked) owners.add(SessionState.idOf(subjects[end]))
+    else owners.delete(SessionState.idOf(subjects[end]))
+  }
+  owners.delete(idOf(from))
+  if (owners.size === 0) return
+  return yield* new FlushError({
+    entity: relation.target,
+    reason: "secondOwner",
+    detail: `is linked by another ${relation.source} already, and ${relation.id} deletes what is unlinked. ` +
+      "Unlink it there first."
+  })
+})
+
+const changePair = (core: Core, ends: Ends, pairs: Pairs, linked: boolean): void =>
+  changeUnit(
+    core,
+    (unit) => SessionState.changePair(unit, { table: pairs.table, subjects: subjectsOf(ends, pairs), linked })
+  )
+
+/** Where an unlinked row is deleted, one that is not linked must not be: the session looks first. */
+const isPaired = Effect.fnUntraced(function*(
+  core: Core,
+  { from, relation, to }: Ends,
+  { from: end, table }: Pairs
+): Effect.fn.Return<boolean, LinkError> {
+  if (table.ends[end].cascade !== "delete-orphan") return true
+  const waiting = Array.from(HashMap.values(unitOf(core).pairs)).find(({ subjects, table: of }) =>
+    of === table && SessionState.idOf(subjects[end]) === idOf(from) &&
+    SessionState.idOf(subjects[end === 0 ? 1 : 0]) === idOf(to)
+  )
+  if (waiting !== undefined) return waiting.linked
+  if (from._tag === "Pending" || to._tag === "Pending") return false
+  const owners = yield* RelationRows.owners(core, relation, to.key)
+  return owners.some(({ token }) => token === from.key.token)
+})
+
+/** Lets a relation of a target lead to another row. */
+export const link = Effect.fnUntraced(function*(
   core: Core,
   target: unknown,
   relation: Relation.Any,
   other: unknown
-): Effect.Effect<void, LinkError> =>
-  Effect.gen(function*() {
-    const owner = yield* Reads.resolve(core, target)
-    const to = yield* Reads.resolve(core, other)
-    const foreignKey = foreignKeyOf(mappingOfResolved(owner), relation)
-    if (to._tag === "Key" && SessionState.isDeleted(unitOf(core), to.key)) {
-      return yield* Reads.deletedError(to.key)
-    }
-    yield* setForeignKey(core, target, owner, keyValues(foreignKey, to))
-  })
+): Effect.fn.Return<void, LinkError> {
+  const ends = yield* endsOf(core, target, relation, other)
+  const { foreignKey, pairs } = ends.relation
+  if (foreignKey !== undefined) return yield* linkByKey(core, ends, foreignKey)
+  yield* checkOwners(core, ends, pairs!)
+  changePair(core, ends, pairs!, true)
+})
 
-/** Lets the foreign key of a target lead nowhere, if it leads to the other one now. */
-export const unlink = (
+/** Lets a relation of a target not lead to another row any more. */
+export const unlink = Effect.fnUntraced(function*(
   core: Core,
   target: unknown,
   relation: Relation.Any,
   other: unknown
-): Effect.Effect<void, LinkError> =>
-  Effect.gen(function*() {
-    const owner = yield* Reads.resolve(core, target)
-    const to = yield* Reads.resolve(core, other)
-    const mapping = mappingOfResolved(owner)
-    const foreignKey = foreignKeyOf(mapping, relation)
-    const now = owner._tag === "Pending" ? owner.pending.values : yield* Reads.current(core, target)
-    if (!leadsTo(core, foreignKey, now, to)) return
-    const fixed = foreignKey.columns.find((column) => Option.isNone(column.nullValue))
-    if (fixed !== undefined) {
-      return yield* new FlushError({
-        entity: mapping.name,
-        reason: "notNullable",
-        detail: `${fixed.field} is not nullable, so ${foreignKey.name} cannot be unlinked. Link another, or delete.`
-      })
-    }
-    const nulls = foreignKey.columns.map((column) => [column.field, Option.getOrNull(column.nullValue)])
-    yield* setForeignKey(core, target, owner, Object.fromEntries(nulls))
-  })
-
-const leadsTo = (core: Core, foreignKey: ForeignKey, row: SessionState.Row, to: Reads.Resolved): boolean =>
-  foreignKey.columns.every((column, index) => {
-    const value = row[column.field]
-    if (to._tag === "Pending") return Entity.isColumnRef(value) && value.ref.id === to.pending.ref.id
-    if (!Entity.isColumnRef(value)) return SessionState.sameValue(value, to.key.values[index])
-    return Option.exists(
-      SessionState.keyOfRef(unitOf(core), value.ref.id),
-      (key) => key.values[index] === to.key.values[index]
-    )
-  })
+): Effect.fn.Return<void, LinkError> {
+  const ends = yield* endsOf(core, target, relation, other)
+  const { foreignKey, pairs } = ends.relation
+  if (foreignKey !== undefined) return yield* unlinkByKey(core, ends, foreignKey)
+  if (yield* isPaired(core, ends, pairs!)) changePair(core, ends, pairs!, false)
+})

@@ -31,6 +31,8 @@ const settingsOf = (options: Options): Core.Settings => ({
   autoflush: options.autoflush ?? true,
   expireOnCommit: options.expireOnCommit ?? true,
   autobegin: options.autobegin ?? "lazy",
+  peers: options.peers ?? true,
+  loadBatchSize: options.loadBatchSize ?? 10_000,
   info: options.info ?? {}
 })
 

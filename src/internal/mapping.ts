@@ -3,7 +3,7 @@ import { Option, Result, type Schema } from "effect"
 import { VariantSchema } from "effect/schema"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
-import * as Relation from "../Relation.ts"
+import type * as Relation from "../Relation.ts"
 import { MappingError } from "../SessionError.ts"
 import * as Codec from "./codec.ts"
 
@@ -24,13 +24,56 @@ export interface Column {
   readonly nullValue: Option.Option<unknown>
 }
 
-/** A foreign key of an entity, from one of its relations. */
+/** What deleting a parent, or unlinking a child from it, does to the child. */
+export interface Ownership {
+  readonly cascade: Relation.Cascade
+  readonly passiveDeletes: boolean
+  /** One child at most: another one takes its place. */
+  readonly single: boolean
+}
+
+/** A foreign key of an entity, from a relation of it or of the entity that it leads to. */
 export interface ForeignKey {
-  readonly relation: Relation.Any
+  readonly id: string
   readonly name: string
+  readonly child: string
   readonly target: string
   readonly columns: ReadonlyArray<Column>
   readonly nullable: boolean
+  /** Of the relations that lead back; none where there is none: then the database decides what a delete does. */
+  readonly owner: Ownership | undefined
+}
+
+/** One side of a table of pairs. */
+export interface PairEnd {
+  readonly entity: string
+  readonly columns: ReadonlyArray<{ readonly name: string; readonly quoted: string }>
+  /** What a delete of a row of this side, or unlinking it, does to the rows of the other one. */
+  readonly cascade: Relation.Cascade
+  readonly passiveDeletes: boolean
+}
+
+/** The table of a many-to-many relation, whichever of its sides declared it. */
+export interface PairTable {
+  readonly id: string
+  /** The table's name as SQL has it. */
+  readonly table: string
+  readonly ends: readonly [PairEnd, PairEnd]
+  /** The relations that read it, each with the end that it leads from. */
+  readonly relations: ReadonlyArray<{ readonly id: string; readonly from: 0 | 1 }>
+}
+
+/** A relation of an entity, as it stands on its class. */
+export interface MappedRelation {
+  readonly id: string
+  readonly name: string
+  readonly relation: Relation.Any
+  readonly kind: Relation.Any["kind"]
+  readonly source: string
+  readonly target: string
+  readonly foreignKey: ForeignKey | undefined
+  readonly pairs: { readonly table: PairTable; readonly from: 0 | 1 } | undefined
+  readonly orderBy: ReadonlyArray<{ readonly column: Column; readonly desc: boolean }>
 }
 
 export interface EntityMapping {
@@ -47,14 +90,23 @@ export interface EntityMapping {
   readonly dirtyLock: boolean
   readonly foreignKeys: ReadonlyArray<ForeignKey>
   readonly selectList: string
+  readonly relations: ReadonlyArray<MappedRelation>
+  /** The foreign keys of other entities, or of its own, that lead here. */
+  readonly children: ReadonlyArray<ForeignKey>
+  /** The tables of pairs that it is an end of. */
+  readonly pairs: ReadonlyArray<{ readonly table: PairTable; readonly end: 0 | 1 }>
+  /** The relations that lead here with many rows, or with one that holds the key. */
+  readonly ledTo: ReadonlyArray<MappedRelation>
+  /** The fields on which those depend: foreign keys, and what they order by. */
+  readonly watched: ReadonlySet<string>
 }
 
 export type Naming = (field: string) => string
 
 /** Quotes an identifier as PostgreSQL wants it. */
-const quote = (name: string): string => `"${name.replaceAll("\"", "\"\"")}"`
+export const quote = (name: string): string => `"${name.replaceAll("\"", "\"\"")}"`
 
-const failMapping = (entity: string, detail: string, field?: string): never => {
+export const failMapping = (entity: string, detail: string, field?: string): never => {
   throw new MappingError({ entity, detail, ...(field === undefined ? {} : { field }) })
 }
 
@@ -88,7 +140,7 @@ const column = (entity: Entity.Any, field: string, index: number, naming: Naming
   }
 }
 
-const fieldsOf = (value: string | ReadonlyArray<string>): ReadonlyArray<string> =>
+export const fieldsOf = (value: string | ReadonlyArray<string>): ReadonlyArray<string> =>
   typeof value === "string" ? [value] : value
 
 const versionField = (entity: Entity.Any): string | undefined => {
@@ -97,10 +149,6 @@ const versionField = (entity: Entity.Any): string | undefined => {
   if (found.length > 1) failMapping(entity.identifier, "an entity has one version at most", found[1])
   return found[0]
 }
-
-/** The relations that stand on a class, by name. */
-const relationsOf = (entity: Entity.Any): ReadonlyArray<readonly [name: string, relation: Relation.Any]> =>
-  Object.entries(entity).filter((entry): entry is [string, Relation.Any] => Relation.isRelation(entry[1]))
 
 const checkNames = (entity: Entity.Any): void => {
   if (typeof entity.mapping?.table !== "string" || entity.mapping.table.length === 0) {
@@ -126,54 +174,23 @@ const checkColumns = (entity: Entity.Any, columns: ReadonlyArray<Column>): void 
   }
 }
 
-const foreignKeys = (
-  entity: Entity.Any,
-  pick: (fields: ReadonlyArray<string>, what: string) => ReadonlyArray<Column>,
-  entities: ReadonlyMap<string, Entity.Any>
-): ReadonlyArray<ForeignKey> =>
-  relationsOf(entity).map(([name, relation]) => {
-    // What a thunk gives is only known at run time; the check below compares it with the registry.
-    const target = relation.target() as unknown as Entity.Any | undefined
-    if (target === undefined) {
-      return failMapping(entity.identifier, "leads to nothing: its thunk gives undefined (an import cycle?)", name)
-    }
-    if (entities.get(target.identifier) !== target) {
-      failMapping(entity.identifier, `leads to ${target.identifier}, which is not in the registry. Add it`, name)
-    }
-    const columns = pick(relation.foreignKey, `the foreign key of ${name}`)
-    if (columns.length !== fieldsOf(target.mapping.primaryKey).length) {
-      failMapping(
-        entity.identifier,
-        `has ${columns.length} fields, the key of ${target.identifier} has another number`,
-        name
-      )
-    }
-    const nullable = columns.some((column) => Option.isSome(column.nullValue))
-    if (nullable !== relation.optional) {
-      failMapping(
-        entity.identifier,
-        relation.optional
-          ? "is optional, but its foreign key is not nullable"
-          : "has a nullable foreign key: say \"optional: true\"",
-        name
-      )
-    }
-    return { relation, name, target: target.identifier, columns, nullable }
-  })
+/** Finds columns by their fields, or throws which field is not there. */
+export const columnsOf = (
+  mapping: Pick<EntityMapping, "name" | "byField">,
+  fields: ReadonlyArray<string>,
+  what: string,
+  of = mapping.name
+): ReadonlyArray<Column> =>
+  fields.map((field) => mapping.byField.get(field) ?? failMapping(of, `${what} names a field that is not there`, field))
 
-/** Makes the mapping of an entity, or throws what is wrong with it. */
-export const make = (
-  entity: Entity.Any,
-  naming: Naming,
-  entities: ReadonlyMap<string, Entity.Any>
-): EntityMapping => {
+/** Makes the mapping of an entity without its relations, or throws what is wrong with it. */
+export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
   checkNames(entity)
   const name = entity.identifier
   const columns = Object.keys(entity.fields).map((field, index) => column(entity, field, index, naming))
   checkColumns(entity, columns)
   const byField = new Map(columns.map((column) => [column.field, column]))
-  const pick = (fields: ReadonlyArray<string>, what: string) =>
-    fields.map((field) => byField.get(field) ?? failMapping(name, `${what} names a field that is not there`, field))
+  const pick = (fields: ReadonlyArray<string>, what: string) => columnsOf({ name, byField }, fields, what)
   const key = pick(fieldsOf(entity.mapping.primaryKey), "primaryKey")
   if (key.length === 0) failMapping(name, "primaryKey is empty")
   for (const column of key) {
@@ -197,8 +214,13 @@ export const make = (
       return pick(fieldsOf(fields), "unique")
     }),
     dirtyLock: entity.mapping.optimisticLock === "dirty",
-    foreignKeys: foreignKeys(entity, pick, entities),
-    selectList: columns.map((column) => `t.${column.quoted}`).join(", ")
+    foreignKeys: [],
+    selectList: columns.map((column) => `t.${column.quoted}`).join(", "),
+    relations: [],
+    children: [],
+    pairs: [],
+    ledTo: [],
+    watched: new Set()
   }
 }
 

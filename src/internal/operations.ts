@@ -1,5 +1,5 @@
 /** The operations on single rows that a flush is made of, before they are ordered. */
-import { Option, Result } from "effect"
+import { HashMap, Option, Result } from "effect"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
@@ -27,6 +27,8 @@ export interface Update {
   readonly ref: Entity.EntityRef<unknown, unknown> | undefined
   readonly columns: ReadonlyArray<Column>
   readonly defaults: ReadonlyArray<Column>
+  /** Columns that must be what they were, or the row is stale. */
+  readonly guards: ReadonlyArray<Column>
   values: SessionState.Row
 }
 
@@ -34,6 +36,7 @@ export interface Delete {
   readonly _tag: "Delete"
   readonly mapping: EntityMapping
   readonly entry: SessionState.Entry
+  readonly guards: ReadonlyArray<Column>
 }
 
 export type Operation = Insert | Update | Delete
@@ -55,6 +58,9 @@ const insertOf = (pending: SessionState.Pending, known: IdentityKey.IdentityKey 
   values: pending.values
 })
 
+const guardsOf = (state: SessionState.SessionState, entry: SessionState.Entry): ReadonlyArray<Column> =>
+  Option.getOrElse(HashMap.get(state.guards, entry.key.token), () => [])
+
 const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): Update => {
   const values: Record<string, unknown> = {}
   for (const field of entry.changed) values[field] = entry.value[field]
@@ -70,6 +76,7 @@ const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): 
     ref: undefined,
     columns: entry.mapping.columns.filter((column) => Object.hasOwn(values, column.field)),
     defaults: [],
+    guards: guardsOf(state, entry),
     values
   }
 }
@@ -88,6 +95,7 @@ const switchOf = (entry: SessionState.Entry, pending: SessionState.Pending): Upd
     defaults: written.filter((column) =>
       pending.values[column.field] === undefined && column.insertCodec !== undefined
     ),
+    guards: [],
     values: pending.values
   }
 }
@@ -122,6 +130,8 @@ export const collect = (
       return Result.fail(conflict(known, "an instance with this key is in the session already. Update it instead."))
     }
   }
-  for (const entry of deletes.keys()) operations.push({ _tag: "Delete", mapping: entry.mapping, entry })
+  for (const entry of deletes.keys()) {
+    operations.push({ _tag: "Delete", mapping: entry.mapping, entry, guards: guardsOf(state, entry) })
+  }
   return Result.succeed(operations)
 }

@@ -28,7 +28,7 @@ const groupOf = (operation: Operation): string => {
       const variant = operation.entry !== undefined && operation.ref !== undefined ? "switch" : operation.kind
       return `update ${operation.mapping.name} ${variant} ${columnSet(operation.columns)} ${
         columnSet(operation.defaults)
-      }`
+      } ${columnSet(operation.guards)}`
     }
     case "Delete":
       return `delete ${operation.mapping.name}`
@@ -60,6 +60,7 @@ const half = (of: Operation, columns: ReadonlyArray<Column>, values: SessionStat
   ref: of._tag === "Insert" ? of.pending.ref : undefined,
   columns,
   defaults: [],
+  guards: [],
   values
 })
 

@@ -1,5 +1,5 @@
 /** What a session reads: from its identity map where it can, else from the database, and into the map. */
-import { Context, Effect, HashMap, Option, Result as R, type Schema } from "effect"
+import { Array as Arr, Context, Effect, HashMap, Option, Result as R, type Schema } from "effect"
 import { type SqlError, Statement } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
@@ -14,12 +14,15 @@ import {
   type UsageError
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
+import { attach } from "./attach.ts"
+import * as Comparing from "./comparing.ts"
 import { onConnection, values } from "./connection.ts"
-import { changeUnit, type Core, unitOf, type Values } from "./core.ts"
-import * as Hydrate from "./hydrate.ts"
+import { changeUnit, type Core, unitOf } from "./core.ts"
 import { ensureBegun, flush } from "./levels.ts"
-import { type EntityMapping, keyOf, keyOfIdentity } from "./mapping.ts"
+import { type EntityMapping, keyOf } from "./mapping.ts"
+import * as RelationSql from "./relationSql.ts"
 import * as SelectSql from "./selectSql.ts"
+import * as Wanted from "./wanted.ts"
 
 export type ReadError = FlushFailure
 
@@ -32,48 +35,8 @@ export const Autoflush = Context.Reference<boolean>("effect-sql-session/internal
 export const autoflush = (core: Core): Effect.Effect<void, FlushFailure> =>
   Effect.withFiber((fiber) => core.autoflush && fiber.getRef(Autoflush) ? flush(core) : Effect.void)
 
-const beginFor = (core: Core, needed: boolean): Effect.Effect<void, SqlError.SqlError | UsageError> =>
+export const beginFor = (core: Core, needed: boolean): Effect.Effect<void, SqlError.SqlError | UsageError> =>
   needed || core.autobegin === "eager" ? ensureBegun(core) : Effect.void
-
-const keyOfRow = (
-  mapping: EntityMapping,
-  row: ReadonlyArray<unknown>
-): R.Result<IdentityKey.IdentityKey, Schema.SchemaError> => {
-  const key: Record<string, unknown> = {}
-  for (const column of mapping.key) {
-    const decoded = Hydrate.decode(mapping, column, row[column.index])
-    if (R.isFailure(decoded)) return R.fail(decoded.failure)
-    key[column.field] = decoded.success
-  }
-  return R.succeed(keyOf(mapping, key))
-}
-
-/** Takes rows into the map. A row that the session holds already keeps its value, unless it has expired. */
-const attach = (
-  core: Core,
-  mapping: EntityMapping,
-  rows: Values,
-  populateExisting: boolean
-): R.Result<ReadonlyArray<SessionState.Row>, Schema.SchemaError> => {
-  const unit = unitOf(core)
-  const loaded = new Map<number, SessionState.Entry>()
-  const found: Array<SessionState.Row> = []
-  for (const [index, row] of rows.entries()) {
-    const key = keyOfRow(mapping, row)
-    if (R.isFailure(key)) return R.fail(key.failure)
-    const known = populateExisting ? undefined : SessionState.entryFor(unit, key.success)
-    if (known !== undefined && !SessionState.isExpired(unit, known)) {
-      found.push(known.value)
-      continue
-    }
-    const value = Hydrate.fromRow(mapping, row, 0)
-    if (R.isFailure(value)) return R.fail(value.failure)
-    loaded.set(index, SessionState.entryOf(unit, mapping, key.success, value.success))
-    found.push(value.success)
-  }
-  changeUnit(core, (unit) => SessionState.load(unit, Array.from(loaded.values())))
-  return R.succeed(found)
-}
 
 /** Checks the values of a key and writes them as parameters. */
 const keyParameters = (
@@ -82,7 +45,7 @@ const keyParameters = (
 ): R.Result<ReadonlyArray<unknown>, Schema.SchemaError> => {
   const encoded: Array<unknown> = []
   for (const [index, column] of mapping.key.entries()) {
-    const value = SelectSql.check(mapping, column, key.values[index])
+    const value = Comparing.check(mapping, column, key.values[index])
     if (R.isFailure(value)) return R.fail(value.failure)
     encoded.push(value.success)
   }
@@ -99,17 +62,33 @@ const reload = Effect.fnUntraced(function*(
   const parameters = yield* Effect.fromResult(keyParameters(mapping, key))
   yield* beginFor(core, lock !== undefined)
   const rows = yield* values(core, SelectSql.byKey(mapping, lock), parameters)
-  const found = yield* Effect.fromResult(attach(core, mapping, rows, true))
+  const batch = SessionState.entryFor(unitOf(core), key)?.batch
+  const found = yield* Effect.fromResult(attach(core, mapping, rows, { populateExisting: true, batch }))
   if (found.length === 0) changeUnit(core, (unit) => SessionState.expunge(unit, key))
-  return Option.fromUndefinedOr(found[0])
+  return Option.fromUndefinedOr(found[0]?.value)
 })
 
 export interface GetOptions extends Partial<Query.LockOptions> {
   readonly populateExisting?: boolean | undefined
 }
 
+/** Reads rows now, those that are gone aside. */
+export const reloadAll = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  keys: ReadonlyArray<IdentityKey.IdentityKey>,
+  batch: SessionState.Batch | undefined
+): Effect.fn.Return<void, SqlError.SqlError | Schema.SchemaError | UsageError> {
+  yield* beginFor(core, false)
+  for (const chunk of Arr.chunksOf(keys, mapping.key.length === 1 ? core.loadBatchSize : 1000)) {
+    const fragment = yield* Effect.fromResult(RelationSql.byKeys(mapping, chunk))
+    const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+    yield* Effect.fromResult(attach(core, mapping, rows, { batch }))
+  }
+})
+
 /** What the map has of a row. One whose foreign key waits for a pending row is known after the flush. */
-const inMemory = (
+export const inMemory = (
   core: Core,
   key: IdentityKey.IdentityKey,
   flushed: boolean
@@ -121,16 +100,35 @@ const inMemory = (
   return entry.links !== undefined && !flushed ? "unknown" : entry.value
 }
 
+/** Reads a row that the map does not have, and those that other fibers wait for with it. */
+const fetch = (
+  core: Core,
+  mapping: EntityMapping,
+  key: IdentityKey.IdentityKey
+): Effect.Effect<Option.Option<SessionState.Row>, ReadError> => {
+  const wanted = new Map(
+    Wanted.keysOf(core.wanted, mapping.name)
+      .filter((other) => inMemory(core, other, true) === "unknown")
+      .map((other) => [other.token, other])
+  )
+  wanted.delete(key.token)
+  if (wanted.size === 0) return reload(core, mapping, key)
+  return Effect.map(reloadAll(core, mapping, [key, ...wanted.values()], undefined), () => {
+    const found = inMemory(core, key, true)
+    if (typeof found !== "string") return Option.some(found)
+    changeUnit(core, (unit) => SessionState.expunge(unit, key))
+    return Option.none()
+  })
+}
+
 /** The row of a key: from memory unless it must be read. */
 export const get = (
   core: Core,
-  entity: Entity.Any,
-  id: unknown,
+  mapping: EntityMapping,
+  key: IdentityKey.IdentityKey,
   options?: GetOptions
 ): Effect.Effect<Option.Option<SessionState.Row>, ReadError> =>
   Effect.suspend((): Effect.Effect<Option.Option<SessionState.Row>, ReadError> => {
-    const mapping = mappingOf(core.registry, entity)
-    const key = keyOfIdentity(mapping, id)
     const mustRead = options?.lock !== undefined || options?.populateExisting === true
     const before = inMemory(core, key, false)
     if (before === "deleted") return Effect.succeedNone
@@ -139,26 +137,8 @@ export const get = (
       const after = inMemory(core, key, true)
       if (after === "deleted") return Effect.succeedNone
       if (after !== "unknown" && !mustRead) return Effect.succeedSome(after)
+      if (!mustRead) return fetch(core, mapping, key)
       return reload(core, mapping, key, options?.lock === undefined ? undefined : { ...options, lock: options.lock })
-    })
-  })
-
-/** The rows of a query. */
-export const select = (
-  core: Core,
-  query: Query.Select<unknown, unknown>
-): Effect.Effect<Result.Result<unknown>, ReadError> =>
-  Effect.suspend(() => {
-    const mapping = mappingOf(core.registry, query.entity)
-    return Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, ReadError> {
-      const fragment = yield* Effect.fromResult(SelectSql.select(mapping, query))
-      yield* autoflush(core)
-      yield* beginFor(core, query.lock !== undefined)
-      const rows = yield* onConnection(core, core.sql`${fragment}`.values)
-      const found = yield* Effect.fromResult(
-        attach(core, mapping, rows, query.populateExisting || query.lock !== undefined)
-      )
-      return Result.ofEntity(mapping.name, found)
     })
   })
 
@@ -222,6 +202,14 @@ export const resolve = (core: Core, target: unknown): Effect.Effect<Resolved, De
       : held(core, { _tag: "Key", mapping: mappingOf(core.registry, target.entity), key, snapshot: undefined })
   })
 
+/** The key of a target, if it has one: no more than a hint. */
+export const keyOfTarget = (core: Core, target: unknown): IdentityKey.IdentityKey | undefined => {
+  if (Entity.isRef(target)) return Option.getOrUndefined(SessionState.keyOfRef(unitOf(core), target.id))
+  const { identifier } = ((target as object | null | undefined)?.constructor ?? {}) as { readonly identifier?: string }
+  const mapping = identifier === undefined ? undefined : core.registry.mappings.get(identifier)
+  return mapping === undefined ? undefined : keyOf(mapping, target as SessionState.Row)
+}
+
 /** A row that was expunged is held by nobody until it is loaded again: what is left of it is detached. */
 const held = (
   core: Core,
@@ -243,21 +231,26 @@ export type CurrentError = ReadError | DetachedInstanceError | ObjectDeletedErro
 export const current = (core: Core, target: unknown): Effect.Effect<SessionState.Row, CurrentError> =>
   Effect.flatMap(resolve(core, target), (resolved): Effect.Effect<SessionState.Row, CurrentError> => {
     if (resolved._tag === "Pending") return Effect.andThen(flush(core), current(core, target))
-    const { key, mapping } = resolved
-    if (SessionState.isDeleted(unitOf(core), key)) return Effect.fail(deletedError(key))
-    return Effect.flatMap(
-      get(core, mapping.entity, idOf(key, mapping)),
-      Option.match({
-        onNone: () => Effect.fail(deletedError(key)),
-        onSome: Effect.succeed
-      })
-    )
+    return currentOf(core, resolved.mapping, resolved.key)
   })
 
-const idOf = (key: IdentityKey.IdentityKey, mapping: EntityMapping): unknown =>
-  mapping.key.length === 1
-    ? key.values[0]
-    : Object.fromEntries(mapping.key.map((column, index) => [column.field, key.values[index]]))
+/** The latest version of a row. */
+export const currentOf = (
+  core: Core,
+  mapping: EntityMapping,
+  key: IdentityKey.IdentityKey
+): Effect.Effect<SessionState.Row, CurrentError> =>
+  Effect.suspend((): Effect.Effect<SessionState.Row, CurrentError> =>
+    SessionState.isDeleted(unitOf(core), key)
+      ? Effect.fail(deletedError(key))
+      : Effect.flatMap(
+        get(core, mapping, key),
+        Option.match({
+          onNone: () => Effect.fail(deletedError(key)),
+          onSome: Effect.succeed
+        })
+      )
+  )
 
 /** Reads a target again, whatever the session holds. */
 export const refresh = (

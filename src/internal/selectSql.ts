@@ -1,95 +1,13 @@
 /** Writes the SELECT of a query, with its values encoded by the schemas of their fields. */
-import { PgTypes } from "@effect/sql-pg"
 import { Result as R, type Schema, SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import * as Expression from "../Expression.ts"
 import type * as Query from "../Query.ts"
+import type { Registry } from "../Registry.ts"
+import type { Errors } from "./comparing.ts"
 import { fieldError } from "./input.ts"
-import type { Column, EntityMapping } from "./mapping.ts"
-import { arrayText } from "./transport.ts"
-
-type Errors = Array<Schema.SchemaError>
-
-/** Encodes a value that a program compares a column with: one that is not of its field is an error, not SQL. */
-const encode = (
-  mapping: EntityMapping,
-  column: Column,
-  value: unknown
-): R.Result<unknown, Schema.SchemaError> =>
-  R.mapError(column.codec.check(value), (issue) => fieldError(mapping, column.field, issue))
-
-/** A value as a parameter of its own. */
-const parameter = (column: Column, encoded: unknown): unknown =>
-  column.codec.isJson && encoded !== null ? PgTypes.jsonb(encoded) : encoded
-
-/** A value that a column is compared with, as a parameter. */
-export const check = (
-  mapping: EntityMapping,
-  column: Column,
-  value: unknown
-): R.Result<unknown, Schema.SchemaError> => R.map(encode(mapping, column, value), (one) => parameter(column, one))
-
-const orReport = <A>(result: R.Result<A, Schema.SchemaError>, errors: Errors): A | null => {
-  if (R.isSuccess(result)) return result.success
-  errors.push(result.failure)
-  return null
-}
-
-/** A list as one parameter, which PostgreSQL takes as an array of the column's type. */
-const list = (mapping: EntityMapping, column: Column, values: ReadonlyArray<unknown>, errors: Errors): string =>
-  arrayText(values.map((value) => {
-    const encoded = orReport(encode(mapping, column, value), errors)
-    return column.codec.isJson && encoded !== null ? JSON.stringify(encoded) : encoded
-  }))
-
-const columnsOf = (mapping: EntityMapping, errors: Errors): Record<string, unknown> => {
-  const columns: Record<string, unknown> = {}
-  for (const column of mapping.columns) {
-    Object.defineProperty(columns, column.field, {
-      enumerable: true,
-      get: () =>
-        Expression.column({
-          name: `t.${column.quoted}`,
-          encode: (value) => orReport(check(mapping, column, value), errors),
-          list: (values) => list(mapping, column, values, errors)
-        })
-    })
-  }
-  return new Proxy(columns, {
-    get: (target, field) => {
-      if (typeof field === "string" && !Object.hasOwn(target, field)) {
-        errors.push(noSuchField(mapping, field))
-        return Expression.column({ name: "NULL", encode: () => null, list: () => "{}" })
-      }
-      return Reflect.get(target, field)
-    }
-  })
-}
-
-const noSuchField = (mapping: EntityMapping, field: string): Schema.SchemaError =>
-  fieldError(mapping, field, new SchemaIssue.InvalidValue({ message: "no such field" }))
-
-const fragments = (
-  of: (columns: never) => Statement.Fragment | ReadonlyArray<Statement.Fragment>,
-  columns: Record<string, unknown>
-): ReadonlyArray<Statement.Fragment> => {
-  const made = of(columns as never)
-  return Statement.isFragment(made) ? [made] : made as ReadonlyArray<Statement.Fragment>
-}
-
-const equal = (
-  mapping: EntityMapping,
-  values: Readonly<Record<string, unknown>>,
-  columns: Record<string, unknown>,
-  errors: Errors
-): ReadonlyArray<Statement.Fragment> =>
-  Object.entries(values).flatMap(([field, value]) => {
-    if (!mapping.byField.has(field)) {
-      errors.push(noSuchField(mapping, field))
-      return []
-    }
-    return [(columns[field] as Expression.Column<unknown>).eq(value)]
-  })
+import type { EntityMapping } from "./mapping.ts"
+import * as Scope from "./scope.ts"
 
 const natural = (
   mapping: EntityMapping,
@@ -122,25 +40,56 @@ const lockClause = (lock: Query.LockOptions | undefined): string =>
       lock.skipLocked === true ? " SKIP LOCKED" : lock.noWait === true ? " NOWAIT" : ""
     }`
 
+/** The clauses of a query after its table, with the values that they compare with. */
+export interface Clauses {
+  readonly joins: ReadonlyArray<Statement.Segment>
+  readonly conditions: ReadonlyArray<Statement.Fragment>
+  readonly orderings: ReadonlyArray<Statement.Fragment>
+  readonly page: ReadonlyArray<Statement.Segment>
+}
+
+/** Writes the clauses of a query whose rows are named `t`. */
+export const clauses = (
+  registry: Registry,
+  mapping: EntityMapping,
+  query: Query.Select<unknown, unknown>,
+  errors: Errors
+): Clauses => {
+  const scope = Scope.make(registry, mapping, errors)
+  const joins = query.joins.flatMap((join) => Scope.join(scope, join))
+  const conditions = query.conditions.flatMap((condition) => Scope.conditions(scope, condition))
+  const orderings = query.orderings.flatMap((of) => Scope.fragments(scope, of))
+  return {
+    joins,
+    conditions,
+    orderings,
+    page: [
+      ...natural(mapping, "limit", query.limit, errors),
+      ...natural(mapping, "offset", query.offset, errors)
+    ]
+  }
+}
+
+export const whereClause = (conditions: ReadonlyArray<Statement.Fragment>): ReadonlyArray<Statement.Segment> =>
+  conditions.length === 0 ? [] : [Statement.literal(" WHERE "), ...Expression.and(conditions).segments]
+
+export const orderClause = (orderings: ReadonlyArray<Statement.Fragment>): ReadonlyArray<Statement.Segment> =>
+  orderings.length === 0 ? [] : [Statement.literal(" ORDER BY "), ...commaList(orderings)]
+
 /** Writes a query, or says which value does not fit its field. */
 export const select = (
+  registry: Registry,
   mapping: EntityMapping,
   query: Query.Select<unknown, unknown>
 ): R.Result<Statement.Fragment, Schema.SchemaError> => {
   const errors: Errors = []
-  const columns = columnsOf(mapping, errors)
-  const conditions = query.conditions.flatMap((condition) =>
-    condition._tag === "Expression"
-      ? fragments(condition.of, columns)
-      : equal(mapping, condition.values, columns, errors)
-  )
-  const orderings = query.orderings.flatMap((of) => fragments(of, columns))
+  const { conditions, joins, orderings, page } = clauses(registry, mapping, query, errors)
   const segments: ReadonlyArray<Statement.Segment> = [
     Statement.literal(`SELECT ${mapping.selectList} FROM ${mapping.table} AS t`),
-    ...(conditions.length === 0 ? [] : [Statement.literal(" WHERE "), ...Expression.and(conditions).segments]),
-    ...(orderings.length === 0 ? [] : [Statement.literal(" ORDER BY "), ...commaList(orderings)]),
-    ...natural(mapping, "limit", query.limit, errors),
-    ...natural(mapping, "offset", query.offset, errors),
+    ...joins,
+    ...whereClause(conditions),
+    ...orderClause(orderings),
+    ...page,
     Statement.literal(lockClause(query.lock))
   ]
   return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))

@@ -6,26 +6,31 @@ import * as IdentityKey from "../IdentityKey.ts"
 import * as IdentityMap from "../IdentityMap.ts"
 import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
+import type * as Relation from "../Relation.ts"
 import type { SessionService } from "../Session.ts"
 import { type FlushFailure, NoResultFound, SessionClosedError, TransactionClosedError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Blocks from "./blocks.ts"
 import { changeUnit, type Core, failureOf, type Frame, register, stateOf, unitOf } from "./core.ts"
+import * as Hydrate from "./hydrate.ts"
 import * as Levels from "./levels.ts"
 import * as Links from "./links.ts"
+import * as Loading from "./loading.ts"
 import { keyOfIdentity } from "./mapping.ts"
 import { exclusive, placeOf } from "./places.ts"
 import * as Reads from "./reads.ts"
+import * as Selecting from "./selecting.ts"
+import * as Wanted from "./wanted.ts"
 import * as Writes from "./writes.ts"
 
-type Executable = Query.Select<unknown, unknown> | Statement.Statement<unknown>
+type Executable = Query.Any | Statement.Statement<unknown>
 
 const execute = (core: Core, executable: Executable) =>
   exclusive(
     core,
     "Session.execute",
     "work",
-    () => Query.isQuery(executable) ? Reads.select(core, executable) : Reads.execute(core, executable)
+    () => Query.isQuery(executable) ? Selecting.select(core, executable) : Reads.execute(core, executable)
   ).pipe(
     Effect.withSpan("Session.execute")
   )
@@ -38,7 +43,21 @@ const looked = <A>(core: Core, operation: string, look: (unit: SessionState.Sess
 
 /** A key that the map holds is answered without a span and without waiting, as long as nobody is at work. */
 const get = (core: Core) => (entity: Entity.Any, id: unknown, options?: Reads.GetOptions) =>
-  exclusive(core, "Session.get", "work", () => Reads.get(core, entity, id, options))
+  Effect.suspend(() => {
+    const mapping = mappingOf(core.registry, entity)
+    const key = keyOfIdentity(mapping, id)
+    const reading = exclusive(core, "Session.get", "work", () => Reads.get(core, mapping, key, options))
+    return options === undefined && Reads.inMemory(core, key, false) === "unknown"
+      ? Wanted.announce(core.wanted, mapping.name, key, reading)
+      : reading
+  })
+
+const load = (core: Core) => (target: unknown, relation: Relation.Any, options: Loading.LoadOptions = {}) =>
+  Effect.suspend(() => {
+    const loading = exclusive(core, "Session.load", "work", () => Loading.load(core, target, relation, options))
+    const want = Loading.announced(core, target, relation)
+    return want === undefined ? loading : Wanted.announce(core.wanted, want.topic, want.key, loading)
+  }).pipe(Effect.withSpan("Session.load"))
 
 const getOne = (core: Core) => (entity: Entity.Any, id: unknown, options?: Reads.GetOptions) =>
   Effect.flatMap(
@@ -104,6 +123,10 @@ const reading = (core: Core) => {
   }
 }
 
+/** The version of a row that stands for the instance that the program gave: with what was included in that. */
+const asGiven = (core: Core, target: unknown, row: SessionState.Row): SessionState.Row =>
+  Entity.isRef(target) ? row : Hydrate.asExtended((entity) => mappingOf(core.registry, entity), target, row)
+
 const writing = (core: Core) => ({
   add: (entity: Entity.Any, input: unknown) =>
     exclusive(core, "Session.add", "work", () => Writes.add(core, entity, input)),
@@ -114,12 +137,16 @@ const writing = (core: Core) => ({
       core,
       "Session.update",
       "work",
-      () => Effect.map(Writes.update(core, target, patch), (value) => Entity.isRef(target) ? target : value)
+      () =>
+        Effect.map(
+          Writes.update(core, target, patch),
+          (value) => Entity.isRef(target) || value === undefined ? target : asGiven(core, target, value)
+        )
     ),
   delete: (target: unknown) => exclusive(core, "Session.delete", "work", () => Writes.remove(core, target)),
-  link: (target: unknown, relation: never, other: unknown) =>
+  link: (target: unknown, relation: Relation.Any, other: unknown) =>
     exclusive(core, "Session.link", "work", () => Links.link(core, target, relation, other)),
-  unlink: (target: unknown, relation: never, other: unknown) =>
+  unlink: (target: unknown, relation: Relation.Any, other: unknown) =>
     exclusive(core, "Session.unlink", "work", () => Links.unlink(core, target, relation, other)),
   expunge: (target: unknown) => exclusive(core, "Session.expunge", "work", () => Writes.expunge(core, target)),
   expungeAll: exclusive(
@@ -177,13 +204,24 @@ export const make = (core: Core): SessionService => {
     ...transacting(core),
     get: get(core),
     getOne: getOne(core),
-    current: (target: unknown) => exclusive(core, "Session.current", "work", () => Reads.current(core, target)),
+    load: load(core),
+    current: (target: unknown) =>
+      exclusive(
+        core,
+        "Session.current",
+        "work",
+        () => Effect.map(Reads.current(core, target), (row) => asGiven(core, target, row))
+      ),
     refresh: (target: unknown, options?: Partial<Query.LockOptions>) =>
       exclusive(
         core,
         "Session.refresh",
         "work",
-        () => Reads.refresh(core, target, options?.lock === undefined ? undefined : { ...options, lock: options.lock })
+        () =>
+          Effect.map(
+            Reads.refresh(core, target, options?.lock === undefined ? undefined : { ...options, lock: options.lock }),
+            (row) => asGiven(core, target, row)
+          )
       ),
     withoutAutoflush,
     info: core.info,

@@ -11,8 +11,9 @@ import type { TableFacts } from "./catalog.ts"
 import { onTransaction } from "./connection.ts"
 import type { Connected, Core, Values } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
-import { type Column, type EntityMapping, keyOf, lift } from "./mapping.ts"
+import { type Column, type EntityMapping, keyOf, lift, type PairTable } from "./mapping.ts"
 import { decodeInto, matched } from "./matching.ts"
+import * as Transport from "./transport.ts"
 import * as WriteSql from "./writeSql.ts"
 
 type Step<Tag extends FlushPlan.Step["_tag"]> = Extract<FlushPlan.Step, { readonly _tag: Tag }>
@@ -41,7 +42,7 @@ const resolve = (progress: Progress, value: Entity.ColumnRef<unknown>): unknown 
 const resolved = (progress: Progress, column: Column, value: unknown): unknown =>
   Entity.isColumnRef(value) ? lift(column, resolve(progress, value)) : value
 
-const encodeColumn = (
+export const encodeColumn = (
   mapping: EntityMapping,
   column: Column,
   rows: ReadonlyArray<unknown>,
@@ -74,8 +75,8 @@ const parameters = (
   return Result.succeed(arrays)
 }
 
-const textOf = (core: Core, name: string, make: () => WriteSql.Text): WriteSql.Text => {
-  const known = core.catalog.texts.get(name) as WriteSql.Text | undefined
+export const textOf = <T>(core: Core, name: string, make: () => T): T => {
+  const known = core.catalog.texts.get(name) as T | undefined
   if (known !== undefined) return known
   const text = make()
   core.catalog.texts.set(name, text)
@@ -87,17 +88,17 @@ const namesOf = (columns: ReadonlyArray<Column>): string => columns.map((column)
 const emptyFacts: TableFacts = { columns: new Map(), insertTriggers: true, updateTriggers: true, merges: true }
 
 /** The facts of a table; one that is not there has none, and its statement says so with the database's own error. */
-const factsOf = (
+export const factsOf = (
   core: Core,
   { connected }: Progress,
-  mapping: EntityMapping
+  mapping: EntityMapping | PairTable
 ): Effect.Effect<TableFacts, SqlError.SqlError> =>
   onTransaction(core, connected, core.catalog.get(mapping, connected.direct)).pipe(
     Effect.map(Option.getOrElse(() => emptyFacts))
   )
 
 /** Every statement of a flush goes to the transaction that it began in, or nowhere. */
-const send = (
+export const send = (
   core: Core,
   { connected }: Progress,
   sql: string,
@@ -166,10 +167,24 @@ const beforeOf = (progress: Progress, row: FlushPlan.UpdateRow): SessionState.Ro
     ? progress.inserted.get(row.ref!.id)!.row
     : progress.updated.get(row.entry) ?? row.entry.committed
 
+/** The columns of which the old values are checked: guards, and all that change where the mapping says so. */
+const checkedOf = ({ columns, guards, kind, mapping }: Step<"Update">): ReadonlyArray<Column> =>
+  mapping.dirtyLock && mapping.version === undefined && kind === "change"
+    ? [...columns, ...guards.filter((column) => !columns.includes(column))]
+    : guards
+
 const updateText = (core: Core, step: Step<"Update">, facts: TableFacts): WriteSql.Text => {
   const several = step.rows.length > 1
-  const shape = { columns: step.columns, defaults: step.defaults, countsVersion: step.kind === "change", several }
-  const name = `update ${step.mapping.name} ${step.kind} ${several} ${namesOf(step.columns)} ${namesOf(step.defaults)}`
+  const shape = {
+    columns: step.columns,
+    defaults: step.defaults,
+    countsVersion: step.kind === "change",
+    several,
+    checked: checkedOf(step)
+  }
+  const name = `update ${step.mapping.name} ${step.kind} ${several} ${namesOf(step.columns)} ${
+    namesOf(step.defaults)
+  } ${namesOf(shape.checked)}`
   return textOf(core, name, () => WriteSql.update(step.mapping, shape, facts))
 }
 
@@ -203,7 +218,6 @@ export const update = Effect.fnUntraced(function*(
   const text = updateText(core, step, yield* factsOf(core, progress, mapping))
   const before = rows.map((row) => beforeOf(progress, row))
   const written = rows.map((row) => row.values.map((value, index) => resolved(progress, columns[index]!, value)))
-  const checks = mapping.dirtyLock && mapping.version === undefined && step.kind === "change"
   const variant = (row: FlushPlan.UpdateRow) => row.entry !== undefined && row.ref !== undefined ? "insert" : "update"
   const arrays = yield* succeed(parameters(mapping, text, [
     ...keyColumns(mapping, before),
@@ -212,13 +226,11 @@ export const update = Effect.fnUntraced(function*(
       values: written.map((values) => values[index]),
       variant: variant(rows[0]!) as "insert" | "update"
     })),
-    ...(checks
-      ? columns.map((column) => ({
-        column,
-        values: before.map((row) => row[column.field]),
-        variant: "select" as const
-      }))
-      : [])
+    ...checkedOf(step).map((column) => ({
+      column,
+      values: before.map((row) => row[column.field]),
+      variant: "select" as const
+    }))
   ]))
   const back = yield* send(core, progress, text.sql, arrays)
   if (back.length !== rows.length) {
@@ -255,10 +267,23 @@ export const remove = Effect.fnUntraced(function*(
   const { mapping, rows } = step
   const several = rows.length > 1
   const facts = yield* factsOf(core, progress, mapping)
-  const text = textOf(core, `delete ${mapping.name} ${several}`, () => WriteSql.remove(mapping, several, facts))
-  const before = rows.map((entry) => entry.committed)
-  const arrays = yield* succeed(parameters(mapping, text, keyColumns(mapping, before)))
-  const back = yield* send(core, progress, text.sql, arrays)
+  const guards = Array.from(new Set(Array.from(step.guards.values()).flat()))
+  const text = textOf(
+    core,
+    `delete ${mapping.name} ${several} ${namesOf(guards)}`,
+    () => WriteSql.remove(mapping, guards, several, facts)
+  )
+  const before = rows.map((entry) => progress.updated.get(entry) ?? entry.committed)
+  const old = guards.map((column) => ({
+    column,
+    values: before.map((row) => row[column.field]),
+    variant: "select" as const
+  }))
+  const arrays = yield* succeed(parameters(mapping, text, [...keyColumns(mapping, before), ...old]))
+  const flags = guards.map((column) =>
+    Transport.flag.parameter(rows.map(({ key }) => step.guards.get(key.token)?.includes(column) === true))
+  )
+  const back = yield* send(core, progress, text.sql, [...arrays, ...flags])
   if (back.length !== rows.length) {
     return yield* stale(mapping, "delete", rows.map((entry) => entry.key), back)
   }

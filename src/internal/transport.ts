@@ -70,6 +70,9 @@ const binary: ReadonlyMap<number, string> = new Map([
 
 const nullsOnly = (value: unknown): unknown => value
 
+/** The transport of a column of `true` and `false` that no table has. */
+export const flag: Transport = { type: "boolean", cast: "", parameter: parameterOf(OID.bool, undefined) }
+
 /** Chooses the transport of a column: binary where the driver has it, else as text that PostgreSQL casts. */
 export const make = (facts: ColumnFacts | undefined): Transport => {
   if (facts === undefined) return { type: "text", cast: "", parameter: parameterOf(OID.text, scalarText) }

@@ -23,16 +23,16 @@ export interface Text {
 
 const factsOf = (facts: TableFacts, column: Column): ColumnFacts | undefined => facts.columns.get(column.name)
 
-const source = (transports: ReadonlyArray<Transport.Transport>): string => {
+export const source = (transports: ReadonlyArray<Transport.Transport>): string => {
   const arrays = transports.map((transport, index) => `$${index + 1}::${transport.type}[]`)
   const names = transports.map((_, index) => `c${index}`)
   return `unnest(${arrays.join(", ")}) WITH ORDINALITY AS s(${[...names, "ord"].join(", ")})`
 }
 
-const cast = (transports: ReadonlyArray<Transport.Transport>, index: number): string =>
+export const cast = (transports: ReadonlyArray<Transport.Transport>, index: number): string =>
   `s.c${index}${transports[index]!.cast}`
 
-const list = (parts: ReadonlyArray<string>): string => parts.join(", ")
+export const list = (parts: ReadonlyArray<string>): string => parts.join(", ")
 
 /** What an insert has to read back: what it did not send, and what the database may have changed. */
 const insertReturning = (
@@ -119,10 +119,11 @@ const locked = (
   mapping: EntityMapping,
   columns: ReadonlyArray<Column>,
   facts: TableFacts,
-  lock: string | undefined
+  lock: string | undefined,
+  more: ReadonlyArray<Transport.Transport> = []
 ): Locked => {
   const all = [...mapping.key, ...(mapping.version === undefined ? [] : [mapping.version]), ...columns]
-  const transports = all.map((column) => Transport.make(factsOf(facts, column)))
+  const transports = [...all.map((column) => Transport.make(factsOf(facts, column))), ...more]
   const keyMatch = mapping.key.map((column, index) => `t.${column.quoted} = ${cast(transports, index)}`).join(" AND ")
   const at = mapping.key.length
   const match = mapping.version === undefined
@@ -144,14 +145,15 @@ export interface UpdateShape {
   readonly defaults: ReadonlyArray<Column>
   readonly countsVersion: boolean
   readonly several: boolean
+  /** Columns that must be what they were. */
+  readonly checked: ReadonlyArray<Column>
 }
 
 const noChange = ({ key: [first] }: EntityMapping): string => `${first!.quoted} = t.${first!.quoted}`
 
 /** An update. Its parameters are the keys, the version, the new values, and the old ones where they are checked. */
 export const update = (mapping: EntityMapping, shape: UpdateShape, facts: TableFacts): Text => {
-  const { columns, defaults } = shape
-  const checked = mapping.dirtyLock && mapping.version === undefined && shape.countsVersion ? columns : []
+  const { checked, columns, defaults } = shape
   const lock = shape.several ? "NO KEY UPDATE" : undefined
   const { from, match, prefix, transports } = locked(mapping, [...columns, ...checked], facts, lock)
   const at = mapping.key.length + (mapping.version === undefined ? 0 : 1)
@@ -178,11 +180,28 @@ export const update = (mapping: EntityMapping, shape: UpdateShape, facts: TableF
   }
 }
 
-/** A delete. Its parameters are the keys and the version. */
-export const remove = (mapping: EntityMapping, several: boolean, facts: TableFacts): Text => {
-  const { from, match, prefix, transports } = locked(mapping, [], facts, several ? "UPDATE" : undefined)
+/**
+ * A delete. Its parameters are the keys and the version, then the old values of the guarded columns, then whether each
+ * of these is to be checked.
+ */
+export const remove = (
+  mapping: EntityMapping,
+  guards: ReadonlyArray<Column>,
+  several: boolean,
+  facts: TableFacts
+): Text => {
+  const lock = several ? "UPDATE" : undefined
+  const { from, match, prefix, transports } = locked(mapping, guards, facts, lock, guards.map(() => Transport.flag))
+  const at = transports.length - 2 * guards.length
+  const checks = guards.map((column, index) =>
+    ` AND (NOT ${cast(transports, at + guards.length + index)} OR t.${column.quoted} IS NOT DISTINCT FROM ${
+      cast(transports, at + index)
+    })`
+  )
   return {
-    sql: `${prefix}DELETE FROM ${mapping.table} AS t USING ${from} WHERE ${match} RETURNING s.ord::int4`,
+    sql: `${prefix}DELETE FROM ${mapping.table} AS t USING ${from} WHERE ${match}${
+      checks.join("")
+    } RETURNING s.ord::int4`,
     transports,
     returning: [],
     matching: "ordinal"

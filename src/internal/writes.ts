@@ -91,7 +91,12 @@ const entryOf = (
   const unit = unitOf(core)
   const entry = SessionState.entryFor(unit, resolved.key)
   if (entry !== undefined || resolved.snapshot === undefined) return entry
-  const attached = SessionState.entryOf(unit, resolved.mapping, resolved.key, resolved.snapshot)
+  const attached = SessionState.entryOf(
+    unit,
+    resolved.mapping,
+    resolved.key,
+    Hydrate.plain(resolved.mapping, resolved.snapshot)
+  )
   changeUnit(core, (unit) => SessionState.load(unit, [attached]))
   return attached
 }

@@ -1,0 +1,241 @@
+/**
+ * Decides what the deletes and unlinks of a unit of work do to other rows, when it is flushed: pure, so where the rows
+ * of the database are needed for it, it says which.
+ */
+import { HashMap, Option, Result } from "effect"
+import * as IdentityKey from "../IdentityKey.ts"
+import type { Registry } from "../Registry.ts"
+import { FlushError } from "../SessionError.ts"
+import * as SessionState from "../SessionState.ts"
+import * as Children from "./children.ts"
+import * as Collections from "./collections.ts"
+import * as Hydrate from "./hydrate.ts"
+import type { EntityMapping, ForeignKey, PairTable } from "./mapping.ts"
+import { absent, nullableOf } from "./nulls.ts"
+
+/** The rows that foreign keys, or pairs, lead to from others, to be read. */
+export interface Read {
+  readonly id: string
+  readonly over: ForeignKey | { readonly table: PairTable; readonly from: 0 | 1 }
+  readonly keys: ReadonlyArray<IdentityKey.IdentityKey>
+}
+
+/** What was read so far: by the id of the read, then by the token of the key. */
+export type Found = ReadonlyMap<string, ReadonlyMap<string, ReadonlyArray<IdentityKey.IdentityKey>>>
+
+export type Outcome =
+  /** Nothing is left to decide. `passive` are the keys whose rows the database itself deletes or changes. */
+  | {
+    readonly _tag: "Decided"
+    readonly state: SessionState.SessionState
+    readonly passive: ReadonlySet<ForeignKey>
+  }
+  | { readonly _tag: "Reads"; readonly reads: ReadonlyArray<Read> }
+
+class Expansion {
+  state: SessionState.SessionState
+  readonly passive = new Set<ForeignKey>()
+  readonly reads = new Map<string, { readonly read: Read; readonly keys: Array<IdentityKey.IdentityKey> }>()
+  error: FlushError | undefined
+  private readonly queue: Array<SessionState.Subject> = []
+  private readonly registry: Registry
+  private readonly found: Found
+  private readonly changed: Children.Changed
+
+  constructor(state: SessionState.SessionState, registry: Registry, found: Found) {
+    this.state = state
+    this.registry = registry
+    this.found = found
+    this.changed = Children.changed(state)
+  }
+
+  run(): void {
+    for (const { key } of SessionState.deletedEntries(this.state)) this.queue.push({ _tag: "Key", key })
+    for (const replaced of HashMap.values(this.state.replaced)) this.replace(replaced)
+    for (const orphan of HashMap.values(this.state.orphans)) this.orphan(orphan)
+    for (const change of HashMap.values(this.state.pairs)) this.unpair(change)
+    for (let parent = this.queue.shift(); parent !== undefined; parent = this.queue.shift()) this.leave(parent)
+  }
+
+  /** A child that has another parent by now is no orphan. */
+  private orphan({ child, foreignKey, parent }: SessionState.Unlinked): void {
+    const now = Children.parentOfSubject(this.state, foreignKey, child)
+    if (now === undefined || now === SessionState.idOf(parent)) this.remove(child, foreignKey)
+  }
+
+  private replace({ child, foreignKey, parent }: SessionState.Unlinked): void {
+    if (Children.parentOfSubject(this.state, foreignKey, child) !== SessionState.idOf(parent)) return
+    for (const other of this.childrenOf(parent, foreignKey)) {
+      if (SessionState.idOf(other) === SessionState.idOf(child)) continue
+      if (foreignKey.owner?.cascade === "delete-orphan") this.remove(other, foreignKey)
+      else this.nullify(other, foreignKey, parent)
+    }
+  }
+
+  private unpair({ linked, subjects, table }: SessionState.PairChange): void {
+    if (linked) return
+    for (const end of [0, 1] as const) {
+      const other = end === 0 ? 1 : 0
+      if (table.ends[end].cascade !== "delete-orphan" || this.isPaired(table, other, subjects[other])) continue
+      this.remove(subjects[other], undefined)
+    }
+  }
+
+  /** The row is linked anew, by another owner. */
+  private isPaired(table: PairTable, end: 0 | 1, subject: SessionState.Subject): boolean {
+    return HashMap.some(
+      this.state.pairs,
+      (change) =>
+        change.linked && change.table === table &&
+        SessionState.idOf(change.subjects[end]) === SessionState.idOf(subject)
+    )
+  }
+
+  /** What becomes of the rows that a deleted one leads to. */
+  private leave(parent: SessionState.Subject): void {
+    const mapping = this.mappingOf(parent)
+    for (const foreignKey of mapping.children) {
+      const { cascade, passiveDeletes } = foreignKey.owner!
+      if (passiveDeletes) this.passive.add(foreignKey)
+      for (const child of this.childrenOf(parent, foreignKey)) {
+        if (cascade === "none") this.nullify(child, foreignKey, parent)
+        else this.remove(child, foreignKey)
+      }
+    }
+    for (const { end, table } of mapping.pairs) {
+      if (table.ends[end].cascade === "none") continue
+      for (const other of this.pairedWith(parent, table, end)) this.remove(other, undefined)
+    }
+  }
+
+  private mappingOf(subject: SessionState.Subject): EntityMapping {
+    const name = subject._tag === "Key" ? subject.key.entity : subject.ref.entity.identifier
+    return this.registry.mappings.get(name)!
+  }
+
+  private childrenOf(parent: SessionState.Subject, foreignKey: ForeignKey): ReadonlyArray<SessionState.Subject> {
+    const id = SessionState.idOf(parent)
+    const stored = parent._tag === "Key" ? this.storedChildren(parent.key, foreignKey) : []
+    const subjects = new Map(
+      [
+        ...stored.map((key): SessionState.Subject => ({ _tag: "Key", key })),
+        ...Children.changedOf(this.changed, foreignKey, parent)
+      ].map((subject) => [SessionState.idOf(subject), subject])
+    )
+    return Array.from(subjects.values()).filter((child) =>
+      Children.parentOfSubject(this.state, foreignKey, child) === id
+    )
+  }
+
+  private storedChildren(
+    parent: IdentityKey.IdentityKey,
+    foreignKey: ForeignKey
+  ): ReadonlyArray<IdentityKey.IdentityKey> {
+    const { relations } = this.registry.mappings.get(parent.entity)!
+    for (const relation of relations) {
+      const known = relation.foreignKey === foreignKey
+        ? Collections.get(this.state.collections, relation, parent)
+        : undefined
+      if (known !== undefined && Children.allHeld(this.state, known)) return known
+    }
+    return foreignKey.owner?.passiveDeletes === true ? [] : this.read(foreignKey.id, foreignKey, parent)
+  }
+
+  private pairedWith(parent: SessionState.Subject, table: PairTable, from: 0 | 1): ReadonlyArray<SessionState.Subject> {
+    const id = SessionState.idOf(parent)
+    const found = new Map<string, SessionState.Subject>()
+    const stored = parent._tag === "Key" ? this.read(`${table.id} ${from}`, { table, from }, parent.key) : []
+    for (const key of stored) found.set(key.token, { _tag: "Key", key })
+    for (const { linked, subjects, table: of } of HashMap.values(this.state.pairs)) {
+      if (of !== table || SessionState.idOf(subjects[from]) !== id) continue
+      const other = subjects[from === 0 ? 1 : 0]
+      if (linked) found.set(SessionState.idOf(other), other)
+      else found.delete(SessionState.idOf(other))
+    }
+    return Array.from(found.values())
+  }
+
+  private read(id: string, over: Read["over"], key: IdentityKey.IdentityKey): ReadonlyArray<IdentityKey.IdentityKey> {
+    const found = this.found.get(id)?.get(key.token)
+    if (found !== undefined) return found
+    const keys = this.reads.get(id)?.keys ?? []
+    keys.push(key)
+    this.reads.set(id, { read: { id, over, keys }, keys })
+    return []
+  }
+
+  private remove(child: SessionState.Subject, over: ForeignKey | undefined): void {
+    if (child._tag === "Ref") {
+      if (!HashMap.has(this.state.pending, child.ref.id)) return
+      this.state = SessionState.expungePending(this.state, child.ref.id)
+    } else {
+      const entry = Option.getOrUndefined(SessionState.find(this.state, child.key))
+      if (entry === undefined) return
+      this.state = SessionState.markDeleted(this.state, entry)
+      if (over !== undefined) this.state = SessionState.guard(this.state, child.key, over.columns)
+    }
+    this.queue.push(child)
+  }
+
+  private nullify(child: SessionState.Subject, foreignKey: ForeignKey, parent: SessionState.Subject): void {
+    const columns = nullableOf(foreignKey)
+    if (columns.length === 0) {
+      this.error ??= notNullable(foreignKey, child, parent)
+      return
+    }
+    const nulls = Object.fromEntries(columns.map((column) => [column.field, absent(column)]))
+    if (child._tag === "Ref") {
+      const pending = HashMap.getUnsafe(this.state.pending, child.ref.id)
+      this.state = SessionState.updatePending(this.state, { ...pending, values: { ...pending.values, ...nulls } })
+      return
+    }
+    const entry = SessionState.entryFor(this.state, child.key)!
+    const value = Hydrate.instance(entry.mapping, { ...entry.value, ...nulls })
+    this.state = SessionState.guard(
+      SessionState.update(this.state, entry, value, Object.keys(nulls)),
+      child.key,
+      foreignKey.columns
+    )
+  }
+}
+
+const nameOf = (subject: SessionState.Subject): string =>
+  subject._tag === "Key"
+    ? `${subject.key.entity} ${IdentityKey.format(subject.key)}`
+    : `a pending ${subject.ref.entity.identifier}`
+
+const notNullable = (
+  foreignKey: ForeignKey,
+  child: SessionState.Subject,
+  parent: SessionState.Subject
+): FlushError =>
+  new FlushError({
+    entity: foreignKey.child,
+    ...(child._tag === "Key" ? { key: IdentityKey.format(child.key) } : {}),
+    reason: "notNullable",
+    detail: `${foreignKey.columns.map(({ field }) => field).join(", ")} is not nullable, and leads to ${
+      nameOf(parent)
+    }, which is deleted or has another child. Move or delete the row first, or give the relation a cascade.`
+  })
+
+const nothing: ReadonlySet<ForeignKey> = new Set()
+
+/** Gives the state with all that its deletes and unlinks entail, or what must be read to tell. */
+export const expand = (
+  state: SessionState.SessionState,
+  registry: Registry,
+  found: Found
+): Result.Result<Outcome, FlushError> => {
+  const removes = HashMap.some(state.pairs, ({ linked }) => !linked)
+  if (!removes && !SessionState.cascades(state)) {
+    return Result.succeed({ _tag: "Decided", state, passive: nothing })
+  }
+  const expansion = new Expansion(state, registry, found)
+  expansion.run()
+  if (expansion.error !== undefined) return Result.fail(expansion.error)
+  return Result.succeed(
+    expansion.reads.size > 0
+      ? { _tag: "Reads", reads: Array.from(expansion.reads.values(), ({ read }) => read) }
+      : { _tag: "Decided", state: expansion.state, passive: expansion.passive }
+  )
+}

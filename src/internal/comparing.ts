@@ -1,0 +1,41 @@
+/** Writes the values that columns are compared with, through the schemas of their fields. */
+import { PgTypes } from "@effect/sql-pg"
+import { Result as R, type Schema } from "effect"
+import { fieldError } from "./input.ts"
+import type { Column, EntityMapping } from "./mapping.ts"
+import { arrayText } from "./transport.ts"
+
+/** What does not fit, in the order in which it was found. */
+export type Errors = Array<Schema.SchemaError>
+
+/** Encodes a value that a program compares a column with: one that is not of its field is an error, not SQL. */
+const encode = (
+  mapping: EntityMapping,
+  column: Column,
+  value: unknown
+): R.Result<unknown, Schema.SchemaError> =>
+  R.mapError(column.codec.check(value), (issue) => fieldError(mapping, column.field, issue))
+
+/** A value as a parameter of its own. */
+const parameter = (column: Column, encoded: unknown): unknown =>
+  column.codec.isJson && encoded !== null ? PgTypes.jsonb(encoded) : encoded
+
+/** A value that a column is compared with, as a parameter. */
+export const check = (
+  mapping: EntityMapping,
+  column: Column,
+  value: unknown
+): R.Result<unknown, Schema.SchemaError> => R.map(encode(mapping, column, value), (one) => parameter(column, one))
+
+export const orReport = <A>(result: R.Result<A, Schema.SchemaError>, errors: Errors): A | null => {
+  if (R.isSuccess(result)) return result.success
+  errors.push(result.failure)
+  return null
+}
+
+/** A list as one parameter, which PostgreSQL takes as an array of the column's type. */
+export const list = (mapping: EntityMapping, column: Column, values: ReadonlyArray<unknown>, errors: Errors): string =>
+  arrayText(values.map((value) => {
+    const encoded = orReport(encode(mapping, column, value), errors)
+    return column.codec.isJson && encoded !== null ? JSON.stringify(encoded) : encoded
+  }))

@@ -1,0 +1,183 @@
+/** Reads the rows that relations lead to, for any number of rows at once, and takes them into the identity map. */
+import { Array as Arr, Effect, Result as R, type Schema } from "effect"
+import type { SqlError, Statement } from "effect/sql"
+import * as IdentityKey from "../IdentityKey.ts"
+import type * as Query from "../Query.ts"
+import { attach, type Attached } from "./attach.ts"
+import * as Collections from "./collections.ts"
+import { onConnection } from "./connection.ts"
+import type { Core, Values } from "./core.ts"
+import * as Hydrate from "./hydrate.ts"
+import { type EntityMapping, type ForeignKey, type MappedRelation, type PairTable } from "./mapping.ts"
+import * as RelationSql from "./relationSql.ts"
+
+type Keys = ReadonlyArray<IdentityKey.IdentityKey>
+
+/** What was found, by the token of the key that it was looked for by. */
+export type Rows = ReadonlyMap<string, ReadonlyArray<Attached>>
+
+type ReadError = SqlError.SqlError | Schema.SchemaError
+
+interface Reading {
+  readonly target: EntityMapping
+  readonly source: EntityMapping
+  /** Gives the key that a row was found by. */
+  readonly keyOf: (row: ReadonlyArray<unknown>) => R.Result<IdentityKey.IdentityKey | undefined, Schema.SchemaError>
+  readonly statement: (keys: Keys) => R.Result<Statement.Fragment, Schema.SchemaError>
+  readonly sorted: boolean
+  readonly populateExisting: boolean
+}
+
+const byKey = (a: Attached, b: Attached): number => IdentityKey.order(a.key, b.key)
+
+/** Sorts only what is not in order: most of the time the database gives rows by key. */
+const inOrder = (rows: Array<Attached>): Array<Attached> =>
+  rows.every((row, index) => index === 0 || byKey(rows[index - 1]!, row) <= 0) ? rows : rows.sort(byKey)
+
+const grouped = (
+  reading: Reading,
+  keys: Keys,
+  rows: Values,
+  attached: ReadonlyArray<Attached>
+): R.Result<Map<string, Array<Attached>>, Schema.SchemaError> => {
+  const groups = new Map<string, Array<Attached>>(keys.map((key) => [key.token, []]))
+  for (const [index, row] of rows.entries()) {
+    const key = reading.keyOf(row)
+    if (R.isFailure(key)) return R.fail(key.failure)
+    if (key.success !== undefined) groups.get(key.success.token)?.push(attached[index]!)
+  }
+  if (!reading.sorted) { for (const group of groups.values()) inOrder(group) }
+  return R.succeed(groups)
+}
+
+/** One statement for so many keys as one may have; a key of several columns is written as parameters of its own. */
+const sizeFor = (core: Core, { key }: EntityMapping): number =>
+  key.length === 1 ? core.loadBatchSize : Math.min(core.loadBatchSize, 1000)
+
+const read = Effect.fnUntraced(function*(
+  core: Core,
+  reading: Reading,
+  keys: Keys
+): Effect.fn.Return<Rows, ReadError> {
+  const found = new Map<string, ReadonlyArray<Attached>>()
+  for (const chunk of Arr.chunksOf(keys, sizeFor(core, reading.source))) {
+    const fragment = yield* Effect.fromResult(reading.statement(chunk))
+    const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+    const attached = yield* Effect.fromResult(
+      attach(core, reading.target, rows, { repeats: true, populateExisting: reading.populateExisting })
+    )
+    const groups = yield* Effect.fromResult(grouped(reading, chunk, rows, attached))
+    for (const [token, group] of groups) found.set(token, group)
+  }
+  return found
+})
+
+const keyBehind =
+  (source: EntityMapping, offset: number) =>
+  (row: ReadonlyArray<unknown>): R.Result<IdentityKey.IdentityKey, Schema.SchemaError> => {
+    const values: Array<unknown> = []
+    for (const [index, column] of source.key.entries()) {
+      const decoded = Hydrate.decode(source, column, row[offset + index])
+      if (R.isFailure(decoded)) return R.fail(decoded.failure)
+      values.push(decoded.success)
+    }
+    return R.succeed(IdentityKey.make(source.name, values))
+  }
+
+const keyWithin = (child: EntityMapping, foreignKey: ForeignKey) =>
+(row: ReadonlyArray<unknown>): ReturnType<
+  Reading["keyOf"]
+> => {
+  const values: Record<string, unknown> = {}
+  for (const column of foreignKey.columns) {
+    const decoded = Hydrate.decode(child, column, row[column.index])
+    if (R.isFailure(decoded)) return R.fail(decoded.failure)
+    values[column.field] = decoded.success
+  }
+  return R.succeed(Collections.keyIn(foreignKey, values))
+}
+
+const readingOf = (core: Core, relation: MappedRelation, query: Query.Any | undefined): Reading => {
+  const source = core.registry.mappings.get(relation.kind === "manyToOne" ? relation.target : relation.source)!
+  const target = core.registry.mappings.get(relation.target)!
+  const shape = RelationSql.shapeOf(core.registry, relation, query)
+  return {
+    source,
+    target,
+    keyOf: shape.keyed || relation.foreignKey === undefined
+      ? keyBehind(source, target.columns.length)
+      : relation.kind === "manyToOne"
+      ? (row) => keyBehind(target, 0)(target.key.map((column) => row[column.index]))
+      : keyWithin(target, relation.foreignKey),
+    statement: (keys) => RelationSql.write(core.registry, shape, keys),
+    sorted: shape.sorted,
+    populateExisting: query?.populateExisting === true
+  }
+}
+
+/** What a relation leads to from rows; of a `manyToOne`, the rows whose keys these are. */
+export const related = (
+  core: Core,
+  relation: MappedRelation,
+  keys: Keys,
+  query?: Query.Any
+): Effect.Effect<Rows, ReadError> => Effect.suspend(() => read(core, readingOf(core, relation, query), keys))
+
+/** The keys of the rows that a relation leads from to a row: as the database has them. */
+export const owners = Effect.fnUntraced(function*(
+  core: Core,
+  relation: MappedRelation,
+  key: IdentityKey.IdentityKey
+): Effect.fn.Return<Keys, ReadError> {
+  const source = core.registry.mappings.get(relation.source)!
+  const target = core.registry.mappings.get(relation.target)!
+  const fragment = yield* Effect.fromResult(RelationSql.owners(relation, target, key))
+  const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+  const keys: Array<IdentityKey.IdentityKey> = []
+  for (const row of rows) keys.push(yield* Effect.fromResult(keyBehind(source, 0)(row)))
+  return keys
+})
+
+const keysOf = (rows: Rows): ReadonlyMap<string, Keys> =>
+  new Map(Array.from(rows, ([token, group]) => [token, group.map(({ key }) => key)]))
+
+const relationOver = (
+  core: Core,
+  entity: string,
+  matches: (relation: MappedRelation) => boolean
+): MappedRelation => core.registry.mappings.get(entity)!.relations.find(matches)!
+
+/** The keys of the rows whose foreign key leads to others. */
+export const children = (
+  core: Core,
+  foreignKey: ForeignKey,
+  keys: Keys
+): Effect.Effect<ReadonlyMap<string, Keys>, ReadError> =>
+  Effect.map(
+    related(
+      core,
+      relationOver(
+        core,
+        foreignKey.target,
+        (relation) => relation.foreignKey === foreignKey && relation.kind !== "manyToOne"
+      ),
+      keys
+    ),
+    keysOf
+  )
+
+/** The keys of the rows that are paired with others. */
+export const paired = (
+  core: Core,
+  table: PairTable,
+  from: 0 | 1,
+  keys: Keys
+): Effect.Effect<ReadonlyMap<string, Keys>, ReadError> =>
+  Effect.map(
+    related(
+      core,
+      relationOver(core, table.ends[from].entity, ({ pairs }) => pairs?.table === table && pairs.from === from),
+      keys
+    ),
+    keysOf
+  )

@@ -1,0 +1,191 @@
+/** Writes the SELECT of what a relation leads to from many rows. */
+import { Result as R, type Schema, SchemaIssue } from "effect"
+import { Statement } from "effect/sql"
+import type * as IdentityKey from "../IdentityKey.ts"
+import * as Query from "../Query.ts"
+import type { Registry } from "../Registry.ts"
+import * as Comparing from "./comparing.ts"
+import { fieldError } from "./input.ts"
+import type { Column, EntityMapping, MappedRelation } from "./mapping.ts"
+import * as SelectSql from "./selectSql.ts"
+
+/** What is read, and how the rows that come back say where they belong. */
+export interface Shape {
+  readonly relation: MappedRelation
+  readonly source: EntityMapping
+  readonly target: EntityMapping
+  readonly query: Query.Any
+  /** The key of the source stands behind the columns of the target. */
+  readonly keyed: boolean
+  /** The rows come in an order that is to be kept. */
+  readonly sorted: boolean
+  /** The query counts rows for each source. */
+  readonly limited: boolean
+}
+
+export const shapeOf = (registry: Registry, relation: MappedRelation, query: Query.Any | undefined): Shape => {
+  const source = registry.mappings.get(relation.source)!
+  const target = registry.mappings.get(relation.target)!
+  const limited = query?.limit !== undefined || query?.offset !== undefined
+  return {
+    relation,
+    source,
+    target,
+    query: query ?? Query.select(target.entity),
+    keyed: limited || relation.pairs !== undefined,
+    sorted: limited || relation.orderBy.length > 0 || (query?.orderings.length ?? 0) > 0,
+    limited
+  }
+}
+
+type Named = ReadonlyArray<{ readonly quoted: string }>
+
+const { literal } = Statement
+
+const equal = (left: string, leftColumns: Named, right: string, rightColumns: Named): string =>
+  leftColumns.map(({ quoted }, index) => `${left}.${quoted} = ${right}.${rightColumns[index]!.quoted}`).join(" AND ")
+
+/** `= ANY` of one array, or a list of tuples: the types of the columns decide those of the parameters. */
+const among = (
+  alias: string,
+  columns: Named,
+  mapping: EntityMapping,
+  keys: ReadonlyArray<IdentityKey.IdentityKey>,
+  errors: Comparing.Errors
+): ReadonlyArray<Statement.Segment> => {
+  const [first, ...others] = mapping.key as readonly [Column, ...Array<Column>]
+  if (others.length === 0) {
+    const list = Comparing.list(mapping, first, keys.map(({ values }) => values[0]), errors)
+    return [literal(`${alias}.${columns[0]!.quoted} = ANY(`), Statement.parameter(list), literal(")")]
+  }
+  const tuple = ({ values }: IdentityKey.IdentityKey): ReadonlyArray<Statement.Segment> =>
+    mapping.key.flatMap((column, index) => [
+      literal(index === 0 ? "(" : ", "),
+      Statement.parameter(Comparing.orReport(Comparing.check(mapping, column, values[index]), errors))
+    ])
+  return [
+    literal(`(${columns.map(({ quoted }) => `${alias}.${quoted}`).join(", ")}) IN (`),
+    ...keys.flatMap((key, index) => [...(index === 0 ? [] : [literal(", ")]), ...tuple(key), literal(")")]),
+    literal(")")
+  ]
+}
+
+/** The columns by which rows of the target are found, and the tables that hold them. */
+const foundBy = ({ relation, target }: Shape): { readonly from: string; readonly alias: string; columns: Named } => {
+  const own = `${target.table} AS t`
+  if (relation.pairs === undefined) {
+    return { from: own, alias: "t", columns: relation.kind === "manyToOne" ? target.key : relation.foreignKey!.columns }
+  }
+  const { from, table } = relation.pairs
+  const to = table.ends[from === 0 ? 1 : 0]
+  return {
+    from: `${own} JOIN ${table.table} AS p ON ${equal("p", to.columns, "t", target.key)}`,
+    alias: "p",
+    columns: table.ends[from].columns
+  }
+}
+
+const orderings = ({ limited, relation, target }: Shape, own: SelectSql.Clauses["orderings"]) => {
+  if (own.length > 0) return own
+  const ordered = relation.orderBy.map(({ column, desc }) => `t.${column.quoted}${desc ? " DESC" : ""}`)
+  const keys = limited || ordered.length > 0 ? target.key.map(({ quoted }) => `t.${quoted}`) : []
+  return [...ordered, ...keys].map((text) => Statement.fragment([literal(text)]))
+}
+
+const names = (alias: string, columns: Named): string => columns.map(({ quoted }) => `, ${alias}.${quoted}`).join("")
+
+/** All rows for all keys. */
+const whole = (
+  registry: Registry,
+  shape: Shape,
+  keys: ReadonlyArray<IdentityKey.IdentityKey>,
+  errors: Comparing.Errors
+): ReadonlyArray<Statement.Segment> => {
+  const { keyed, query, relation, source, target } = shape
+  const { alias, columns, from } = foundBy(shape)
+  const clauses = SelectSql.clauses(registry, target, query, errors)
+  const by = relation.kind === "manyToOne" ? target : source
+  return [
+    literal(`SELECT ${target.selectList}${keyed ? names(alias, columns) : ""} FROM ${from}`),
+    ...clauses.joins,
+    ...SelectSql.whereClause([
+      Statement.fragment(among(alias, columns, by, keys, errors)),
+      ...clauses.conditions
+    ]),
+    ...SelectSql.orderClause(orderings(shape, clauses.orderings))
+  ]
+}
+
+/** So many rows for each key: the lateral query runs once for each, in the order that it says. */
+const counted = (
+  registry: Registry,
+  shape: Shape,
+  keys: ReadonlyArray<IdentityKey.IdentityKey>,
+  errors: Comparing.Errors
+): ReadonlyArray<Statement.Segment> => {
+  const { query, source, target } = shape
+  const { alias, columns, from } = foundBy(shape)
+  const clauses = SelectSql.clauses(registry, target, query, errors)
+  return [
+    literal(`SELECT ${target.selectList}${names("s", source.key)} FROM ${source.table} AS s CROSS JOIN LATERAL (`),
+    literal(`SELECT t.*, row_number() OVER () AS "row number" FROM (SELECT t.* FROM ${from}`),
+    ...clauses.joins,
+    ...SelectSql.whereClause([
+      Statement.fragment([literal(equal(alias, columns, "s", source.key))]),
+      ...clauses.conditions
+    ]),
+    ...SelectSql.orderClause(orderings(shape, clauses.orderings)),
+    ...clauses.page,
+    literal(") AS t) AS t WHERE "),
+    ...among("s", source.key, source, keys, errors),
+    literal(" ORDER BY t.\"row number\"")
+  ]
+}
+
+/** The SELECT of the keys that a table of pairs leads from to a row. */
+export const owners = (
+  { pairs }: MappedRelation,
+  target: EntityMapping,
+  key: IdentityKey.IdentityKey
+): R.Result<Statement.Fragment, Schema.SchemaError> => {
+  const errors: Comparing.Errors = []
+  const { from, table } = pairs!
+  const segments = [
+    literal(
+      `SELECT ${table.ends[from].columns.map(({ quoted }) => `p.${quoted}`).join(", ")} FROM ${table.table} AS p`
+    ),
+    literal(" WHERE "),
+    ...among("p", table.ends[from === 0 ? 1 : 0].columns, target, [key], errors)
+  ]
+  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))
+}
+
+/** The SELECT of the rows of an entity by their keys. */
+export const byKeys = (
+  mapping: EntityMapping,
+  keys: ReadonlyArray<IdentityKey.IdentityKey>
+): R.Result<Statement.Fragment, Schema.SchemaError> => {
+  const errors: Comparing.Errors = []
+  const segments = [
+    literal(`SELECT ${mapping.selectList} FROM ${mapping.table} AS t WHERE `),
+    ...among("t", mapping.key, mapping, keys, errors)
+  ]
+  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))
+}
+
+/** Writes the statement, or says which value does not fit its field. */
+export const write = (
+  registry: Registry,
+  shape: Shape,
+  keys: ReadonlyArray<IdentityKey.IdentityKey>
+): R.Result<Statement.Fragment, Schema.SchemaError> => {
+  const errors: Comparing.Errors = []
+  if (shape.query.lock !== undefined) {
+    const message = "only the rows of the outer query can be locked"
+    errors.push(fieldError(shape.target, "lock", new SchemaIssue.InvalidValue({ message })))
+  }
+  const segments = shape.limited
+    ? counted(registry, shape, keys, errors)
+    : whole(registry, shape, keys, errors)
+  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))
+}

@@ -1,0 +1,192 @@
+/** The tables that a part of a query can name: its own, those that it joins, and those of the query around it. */
+import { type Schema, SchemaIssue } from "effect"
+import { Statement } from "effect/sql"
+import * as Expression from "../Expression.ts"
+import type * as Query from "../Query.ts"
+import type { Registry } from "../Registry.ts"
+import type * as Relation from "../Relation.ts"
+import * as Comparing from "./comparing.ts"
+import * as Existence from "./existence.ts"
+import { fieldError } from "./input.ts"
+import type { EntityMapping, MappedRelation } from "./mapping.ts"
+
+interface Named {
+  readonly mapping: EntityMapping
+  readonly alias: string
+}
+
+export interface Scope {
+  readonly registry: Registry
+  readonly errors: Comparing.Errors
+  /** Its own table first, then those that it joins. */
+  readonly tables: Array<Named>
+  readonly columns: Record<string, unknown>
+  readonly joined: Record<string, unknown>
+  readonly outer: Scope | undefined
+  /** The number of tables that are named so far, in this query and those around it. */
+  readonly counter: { count: number }
+}
+
+const noSuchField = (mapping: EntityMapping, field: string): Schema.SchemaError =>
+  fieldError(mapping, field, new SchemaIssue.InvalidValue({ message: "no such field" }))
+
+/** The columns of a table, by field; a field that is not there is an error, found when it is used. */
+const columnsOf = ({ alias, mapping }: Named, errors: Comparing.Errors): Record<string, unknown> => {
+  const columns: Record<string, unknown> = {}
+  for (const column of mapping.columns) {
+    Object.defineProperty(columns, column.field, {
+      enumerable: true,
+      get: () =>
+        Expression.column({
+          name: `${alias}.${column.quoted}`,
+          encode: (value) => Comparing.orReport(Comparing.check(mapping, column, value), errors),
+          list: (values) => Comparing.list(mapping, column, values, errors)
+        })
+    })
+  }
+  return new Proxy(columns, {
+    get: (target, field) => {
+      if (typeof field === "string" && !Object.hasOwn(target, field)) {
+        errors.push(noSuchField(mapping, field))
+        return Expression.column({ name: "NULL", encode: () => null, list: () => "{}" })
+      }
+      return Reflect.get(target, field)
+    }
+  })
+}
+
+const open = (
+  registry: Registry,
+  named: Named,
+  errors: Comparing.Errors,
+  outer: Scope | undefined
+): Scope => ({
+  registry,
+  errors,
+  tables: [named],
+  columns: columnsOf(named, errors),
+  joined: {},
+  outer,
+  counter: outer?.counter ?? { count: 0 }
+})
+
+/** The scope of a query of an entity, whose rows are named `t`. */
+export const make = (registry: Registry, mapping: EntityMapping, errors: Comparing.Errors): Scope =>
+  open(registry, { mapping, alias: "t" }, errors, undefined)
+
+type Columns = ReadonlyArray<{ readonly quoted: string }>
+
+const equal = (left: string, leftColumns: Columns, right: string, rightColumns: Columns): string =>
+  leftColumns.map(({ quoted }, index) => `${left}.${quoted} = ${right}.${rightColumns[index]!.quoted}`).join(" AND ")
+
+/** The table that a relation leads from, and what the relation is there: the nearest one that has it. */
+const sourceOf = (scope: Scope, relation: Relation.Any): readonly [Named, MappedRelation] | undefined => {
+  for (const named of [...scope.tables].reverse()) {
+    const found = named.mapping.relations.find((mapped) => mapped.relation === relation)
+    if (found !== undefined) return [named, found]
+  }
+  return scope.outer === undefined ? undefined : sourceOf(scope.outer, relation)
+}
+
+const foreign = (scope: Scope, what: string): ReadonlyArray<Statement.Segment> => {
+  const { mapping } = scope.tables[0]!
+  scope.errors.push(
+    fieldError(
+      mapping,
+      what,
+      new SchemaIssue.InvalidValue({ message: `a relation of ${mapping.name}, or of what it joins, is wanted` })
+    )
+  )
+  return []
+}
+
+interface Path {
+  readonly target: Named
+  /** The tables behind `FROM` or `JOIN`. */
+  readonly tables: string
+  readonly on: string
+}
+
+const pathOf = (scope: Scope, [source, relation]: readonly [Named, MappedRelation], needsTarget: boolean): Path => {
+  const mapping = scope.registry.mappings.get(relation.target)!
+  const number = ++scope.counter.count
+  const target: Named = { mapping, alias: `t${number}` }
+  const table = `${mapping.table} AS ${target.alias}`
+  if (relation.pairs === undefined) {
+    const { columns } = relation.foreignKey!
+    return {
+      target,
+      tables: table,
+      on: relation.kind === "manyToOne"
+        ? equal(target.alias, mapping.key, source.alias, columns)
+        : equal(target.alias, columns, source.alias, source.mapping.key)
+    }
+  }
+  const { from, table: pairs } = relation.pairs
+  const to = pairs.ends[from === 0 ? 1 : 0]
+  const alias = `p${number}`
+  const join = ` JOIN ${table} ON ${equal(target.alias, mapping.key, alias, to.columns)}`
+  return {
+    target,
+    tables: needsTarget ? `(${pairs.table} AS ${alias}${join})` : `${pairs.table} AS ${alias}`,
+    on: equal(alias, pairs.ends[from].columns, source.alias, source.mapping.key)
+  }
+}
+
+/** Joins what a relation leads to, and gives its columns a name. */
+export const join = (scope: Scope, join: Query.Join): ReadonlyArray<Statement.Segment> => {
+  const source = sourceOf(scope, join.relation)
+  if (source === undefined) return foreign(scope, join.name)
+  const { on, tables, target } = pathOf(scope, source, true)
+  scope.tables.push(target)
+  scope.joined[join.name] = columnsOf(target, scope.errors)
+  return [Statement.literal(` ${join.left ? "LEFT JOIN" : "JOIN"} ${tables} ON ${on}`)]
+}
+
+const exists = (scope: Scope, { of, relation }: Existence.Existence): ReadonlyArray<Statement.Segment> => {
+  const source = sourceOf(scope, relation)
+  if (source === undefined) return foreign(scope, "exists")
+  const { on, tables, target } = pathOf(scope, source, of !== undefined)
+  const inner = open(scope.registry, target, scope.errors, scope)
+  return [
+    Statement.literal(`EXISTS (SELECT FROM ${tables} WHERE ${on}`),
+    ...(of === undefined
+      ? []
+      : [Statement.literal(" AND "), ...Expression.and(fragments(inner, of)).segments]),
+    Statement.literal(")")
+  ]
+}
+
+/** Writes what a fragment leaves to the query that it stands in. */
+const resolved = (scope: Scope, fragment: Statement.Fragment): Statement.Fragment =>
+  fragment.segments.some(Existence.isExistence)
+    ? Statement.fragment(
+      fragment.segments.flatMap((segment) =>
+        Existence.isExistence(segment) ? exists(scope, segment.existence) : [segment]
+      )
+    )
+    : fragment
+
+/** The fragments that a callback makes of the columns. */
+export const fragments = (scope: Scope, of: Query.Of): ReadonlyArray<Statement.Fragment> => {
+  const made = of(scope.columns as never, scope.joined as never)
+  return (Statement.isFragment(made) ? [made] : made).map((fragment) => resolved(scope, fragment))
+}
+
+const equalities = (
+  scope: Scope,
+  values: Readonly<Record<string, unknown>>
+): ReadonlyArray<Statement.Fragment> => {
+  const { mapping } = scope.tables[0]!
+  return Object.entries(values).flatMap(([field, value]) => {
+    if (!mapping.byField.has(field)) {
+      scope.errors.push(noSuchField(mapping, field))
+      return []
+    }
+    return [(scope.columns[field] as Expression.Column<unknown>).eq(value)]
+  })
+}
+
+/** What one condition of a query demands. */
+export const conditions = (scope: Scope, condition: Query.Condition): ReadonlyArray<Statement.Fragment> =>
+  condition._tag === "Expression" ? fragments(scope, condition.of) : equalities(scope, condition.values)

@@ -1,0 +1,132 @@
+/** Runs queries of entities, and reads what they include. */
+import { Effect, Option, type Schema, SchemaIssue } from "effect"
+import type * as IdentityKey from "../IdentityKey.ts"
+import type * as Query from "../Query.ts"
+import { mappingOf } from "../Registry.ts"
+import * as Result from "../Result.ts"
+import type { Row } from "../SessionState.ts"
+import { attach, type Attached } from "./attach.ts"
+import * as Collections from "./collections.ts"
+import { onConnection } from "./connection.ts"
+import type { Core } from "./core.ts"
+import * as Hydrate from "./hydrate.ts"
+import { fieldError } from "./input.ts"
+import * as Loading from "./loading.ts"
+import type { EntityMapping, MappedRelation } from "./mapping.ts"
+import * as Reads from "./reads.ts"
+import * as RelationRows from "./relationRows.ts"
+import * as SelectSql from "./selectSql.ts"
+
+/** What an inclusion gives for each row, by the token of its key. */
+type Included = ReadonlyMap<string, unknown>
+
+const relationOf = (
+  mapping: EntityMapping,
+  name: string,
+  { relation }: Query.Inclusion
+): Effect.Effect<MappedRelation, Schema.SchemaError> => {
+  const message = mapping.byField.has(name)
+    ? "is a field: include under another name"
+    : `a relation of ${mapping.name} is wanted`
+  const found = mapping.relations.find((mapped) => mapped.relation === relation)
+  return found === undefined || mapping.byField.has(name)
+    ? Effect.fail(fieldError(mapping, name, new SchemaIssue.InvalidValue({ message })))
+    : Effect.succeed(found)
+}
+
+const isWhole = (query: Query.Any | undefined): boolean =>
+  query === undefined ||
+  (query.conditions.length === 0 && query.orderings.length === 0 && query.joins.length === 0 &&
+    query.limit === undefined && query.offset === undefined && query.lock === undefined && !query.populateExisting)
+
+/** The rows that a relation leads to from others, by the token of the key that it goes by. */
+const rowsOf = Effect.fnUntraced(function*(
+  core: Core,
+  relation: MappedRelation,
+  keys: ReadonlyArray<IdentityKey.IdentityKey>,
+  query: Query.Any | undefined
+): Effect.fn.Return<RelationRows.Rows, Reads.ReadError> {
+  if (relation.kind !== "manyToOne") {
+    return isWhole(query)
+      ? yield* Loading.collected(core, relation, keys)
+      : yield* RelationRows.related(core, relation, keys, query)
+  }
+  return isWhole(query)
+    ? yield* Loading.referred(core, relation, keys)
+    : yield* RelationRows.related(core, relation, keys, query)
+})
+
+const distinct = (keys: Iterable<IdentityKey.IdentityKey | undefined>): ReadonlyArray<IdentityKey.IdentityKey> =>
+  Array.from(new Map(Array.from(keys).flatMap((key) => key === undefined ? [] : [[key.token, key] as const])).values())
+
+const inclusion = Effect.fnUntraced(function*(
+  core: Core,
+  relation: MappedRelation,
+  rows: ReadonlyArray<Attached>,
+  query: Query.Any | undefined
+): Effect.fn.Return<Included, Reads.ReadError> {
+  const target = core.registry.mappings.get(relation.target)!
+  const keyOf = ({ key, value }: Attached) =>
+    relation.kind === "manyToOne" ? Collections.keyIn(relation.foreignKey!, value) : key
+  const keys = distinct(rows.map(keyOf))
+  const found = keys.length === 0 ? new Map() as RelationRows.Rows : yield* rowsOf(core, relation, keys, query)
+  const children = new Map(Array.from(found.values()).flat().map((child) => [child.key.token, child]))
+  const whole = yield* including(core, target, Array.from(children.values()), query?.inclusions ?? {})
+  const values = new Map(Array.from(children.keys(), (token, index) => [token, whole[index]!]))
+  const single = relation.kind === "oneToOne" || relation.kind === "manyToOne"
+  return new Map(rows.map((row) => {
+    const group = found.get(keyOf(row)?.token ?? "") ?? []
+    const instances = group.map(({ key }) => values.get(key.token)!)
+    return [
+      row.key.token,
+      !single ? instances : relation.relation.optional ? Option.fromUndefinedOr(instances[0]) : instances[0]
+    ]
+  }))
+})
+
+/** The instances of rows, with what a query includes: the same value for the same row. */
+const including = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  rows: ReadonlyArray<Attached>,
+  inclusions: Query.Any["inclusions"]
+): Effect.fn.Return<ReadonlyArray<Row>, Reads.ReadError> {
+  const names = Object.keys(inclusions)
+  if (names.length === 0) return rows.map(({ value }) => value)
+  const found: Array<readonly [name: string, included: Included]> = []
+  for (const name of names) {
+    const relation = yield* relationOf(mapping, name, inclusions[name]!)
+    found.push([name, yield* inclusion(core, relation, rows, inclusions[name]!.query)])
+  }
+  const instances = new Map<string, Row>()
+  return rows.map(({ key, value }) => {
+    const made = instances.get(key.token) ?? Hydrate.extend(
+      Hydrate.instance(mapping, value),
+      Object.fromEntries(found.map(([name, included]) => [name, included.get(key.token)]))
+    )
+    instances.set(key.token, made)
+    return made
+  })
+})
+
+/** The rows of a query. */
+export const select = (
+  core: Core,
+  query: Query.Any
+): Effect.Effect<Result.Result<unknown>, Reads.ReadError> =>
+  Effect.suspend(() => {
+    const mapping = mappingOf(core.registry, query.entity)
+    return Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, Reads.ReadError> {
+      const fragment = yield* Effect.fromResult(SelectSql.select(core.registry, mapping, query))
+      yield* Reads.autoflush(core)
+      yield* Reads.beginFor(core, query.lock !== undefined)
+      const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+      const found = yield* Effect.fromResult(
+        attach(core, mapping, rows, {
+          populateExisting: query.populateExisting || query.lock !== undefined,
+          repeats: query.joins.length > 0
+        })
+      )
+      return Result.ofEntity(mapping.name, yield* including(core, mapping, found, query.inclusions))
+    })
+  })
