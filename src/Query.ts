@@ -389,12 +389,14 @@ export type Joined<J> = { readonly [K in keyof J]: Expression.Columns<J[K]> }
 type From<E, J> = E | J[keyof J]
 
 type Relations<E, J, R> = {
-  readonly [K in keyof R]: R[K] extends Relation.Relation<infer Source, infer _, infer _>
+  readonly [K in keyof R]: R[K] extends Relation.Relation<infer Source, infer _To, infer _Value>
     ? Source extends From<E, J> ? R[K] : never
     : never
 }
 
-type Targets<R> = { readonly [K in keyof R]: R[K] extends Relation.Relation<infer _, infer To, infer _> ? To : never }
+type Targets<R> = {
+  readonly [K in keyof R]: R[K] extends Relation.Relation<infer _From, infer To, infer _Value> ? To : never
+}
 
 const withJoins = (left: boolean) => (self: Select<unknown>, relations: Readonly<Record<string, Relation.Any>>) =>
   changed(self, {
@@ -647,8 +649,8 @@ export type Inclusions<E> = Readonly<Record<string, Relation.Relation<E, any, un
  * @since 0.1.0
  */
 export type Included<R> = {
-  readonly [K in keyof R]: R[K] extends Relation.Relation<infer _, infer _, infer Value> ? Value
-    : R[K] extends Related<infer _, infer Value> ? Value
+  readonly [K in keyof R]: R[K] extends Relation.Relation<infer _From, infer _To, infer Value> ? Value
+    : R[K] extends Related<infer _From, infer Value> ? Value
     : never
 }
 

@@ -10,6 +10,7 @@ import { Equal, HashMap, HashSet, Option } from "effect"
 import * as Entity from "./Entity.ts"
 import type * as IdentityKey from "./IdentityKey.ts"
 import * as Collections from "./internal/collections.ts"
+import * as Linking from "./internal/linking.ts"
 import * as Mapping from "./internal/mapping.ts"
 
 /**
@@ -173,14 +174,6 @@ export const empty: SessionState = {
 }
 
 /**
- * Gives the text that tells subjects apart.
- *
- * @category getters
- * @since 0.1.0
- */
-export const idOf = (subject: Subject): string => subject._tag === "Key" ? subject.key.token : `#${subject.ref.id}`
-
-/**
  * Tells that nothing waits for a flush.
  *
  * @category getters
@@ -189,15 +182,6 @@ export const idOf = (subject: Subject): string => subject._tag === "Key" ? subje
 export const isClean = (self: SessionState): boolean =>
   HashMap.isEmpty(self.pending) && HashSet.size(self.dirty) === 0 && HashSet.size(self.deleted) === 0 &&
   HashMap.isEmpty(self.pairs) && HashMap.isEmpty(self.orphans) && HashMap.isEmpty(self.replaced)
-
-/**
- * Tells that rows were deleted or unlinked, which may entail more.
- *
- * @category getters
- * @since 0.1.0
- */
-export const cascades = (self: SessionState): boolean =>
-  HashSet.size(self.deleted) > 0 || !HashMap.isEmpty(self.orphans) || !HashMap.isEmpty(self.replaced)
 
 /**
  * Gives a pending row in which refs to written rows are the values that they stand for.
@@ -339,11 +323,8 @@ export const add = (self: SessionState, pending: Pending): SessionState => ({
   ...self,
   nextRef: pending.ref.id + 1,
   pending: HashMap.set(self.pending, pending.ref.id, pending),
-  touched: touch(self, pending.mapping)
+  touched: Linking.touch(self, pending.mapping)
 })
-
-const touch = (self: SessionState, ...what: ReadonlyArray<object>): SessionState["touched"] =>
-  what.every((one) => self.touched.has(one)) ? self.touched : new Set([...self.touched, ...what])
 
 /**
  * Changes the values of a pending row.
@@ -354,11 +335,8 @@ const touch = (self: SessionState, ...what: ReadonlyArray<object>): SessionState
 export const updatePending = (self: SessionState, pending: Pending): SessionState => ({
   ...self,
   pending: HashMap.set(self.pending, pending.ref.id, pending),
-  orphans: HashMap.isEmpty(self.orphans) ? self.orphans : withoutSubject(self.orphans, `#${pending.ref.id}`)
+  orphans: HashMap.isEmpty(self.orphans) ? self.orphans : Linking.withoutSubject(self.orphans, `#${pending.ref.id}`)
 })
-
-const withoutSubject = (unlinked: SessionState["orphans"], id: string): SessionState["orphans"] =>
-  HashMap.filter(unlinked, ({ child }) => idOf(child) !== id)
 
 /**
  * Makes the entry of a row as it was just read.
@@ -392,7 +370,7 @@ export const load = (self: SessionState, entries: ReadonlyArray<Entry>): Session
     collections: Collections.read(self, entries),
     orphans: HashMap.isEmpty(self.orphans)
       ? self.orphans
-      : entries.reduce((orphans, entry) => withoutSubject(orphans, entry.key.token), self.orphans)
+      : entries.reduce((orphans, entry) => Linking.withoutSubject(orphans, entry.key.token), self.orphans)
   }
 }
 
@@ -450,7 +428,9 @@ const touchFields = (
 ): SessionState["touched"] => {
   if (mapping.watched.size === 0) return self.touched
   const watched = Array.from(fields).filter((field) => mapping.watched.has(field))
-  return watched.length === 0 ? self.touched : touch(self, ...watched.map((field) => mapping.byField.get(field)!))
+  return watched.length === 0
+    ? self.touched
+    : Linking.touch(self, ...watched.map((field) => mapping.byField.get(field)!))
 }
 
 const changedFields = (entry: Entry, value: Row, patched: Iterable<string>): ReadonlyArray<string> => {
@@ -485,7 +465,7 @@ export const update = (self: SessionState, entry: Entry, value: Row, patched: It
   )
   return HashMap.isEmpty(self.orphans) || !fields.some((field) => entry.mapping.watched.has(field))
     ? next
-    : { ...next, orphans: withoutSubject(self.orphans, entry.key.token) }
+    : { ...next, orphans: Linking.withoutSubject(self.orphans, entry.key.token) }
 }
 
 /**
@@ -502,72 +482,9 @@ export const link = (
   const links = new Map([...(entry.links ?? []), ...columns])
   return {
     ...setEntry(self, { ...entry, changed: entry.changed.filter((field) => !links.has(field)), links }, links.keys()),
-    orphans: HashMap.isEmpty(self.orphans) ? self.orphans : withoutSubject(self.orphans, entry.key.token)
+    orphans: HashMap.isEmpty(self.orphans) ? self.orphans : Linking.withoutSubject(self.orphans, entry.key.token)
   }
 }
-
-/**
- * Lets a pair of rows be linked, or not: the last change of a pair is the one that the flush writes.
- *
- * @category transitions
- * @since 0.1.0
- */
-export const changePair = (self: SessionState, change: PairChange): SessionState => {
-  const id = `${change.table.id} ${idOf(change.subjects[0])} ${idOf(change.subjects[1])}`
-  // Of a pending row no pair is stored yet; that it lost its owner still says what becomes of it.
-  const known = change.linked || change.subjects.every(({ _tag }) => _tag === "Key") ||
-    change.table.ends.some(({ cascade }) => cascade === "delete-orphan")
-  return {
-    ...self,
-    pairs: known ? HashMap.set(self.pairs, id, change) : HashMap.remove(self.pairs, id),
-    touched: touch(self, change.table)
-  }
-}
-
-const unlinkedId = ({ foreignKey }: Unlinked, subject: Subject): string => `${foreignKey.id} ${idOf(subject)}`
-
-/**
- * Remembers that a child has lost its parent.
- *
- * @category transitions
- * @since 0.1.0
- */
-export const orphan = (self: SessionState, unlinked: Unlinked): SessionState => ({
-  ...self,
-  orphans: HashMap.set(self.orphans, unlinkedId(unlinked, unlinked.child), unlinked),
-  touched: touch(self, ...unlinked.foreignKey.columns)
-})
-
-/**
- * Remembers that a child took the place of its parent's other one.
- *
- * @category transitions
- * @since 0.1.0
- */
-export const replace = (self: SessionState, unlinked: Unlinked): SessionState => ({
-  ...self,
-  replaced: HashMap.set(self.replaced, unlinkedId(unlinked, unlinked.parent), unlinked),
-  touched: touch(self, ...unlinked.foreignKey.columns)
-})
-
-/**
- * Lets a row be written by the next flush only as long as some of its columns are what they were.
- *
- * @category transitions
- * @since 0.1.0
- */
-export const guard = (
-  self: SessionState,
-  key: IdentityKey.IdentityKey,
-  columns: ReadonlyArray<Mapping.Column>
-): SessionState => ({
-  ...self,
-  guards: HashMap.set(
-    self.guards,
-    key.token,
-    Array.from(new Set([...Option.getOrElse(HashMap.get(self.guards, key.token), () => []), ...columns]))
-  )
-})
 
 /**
  * Marks a row to be deleted; its changes are forgotten.
@@ -578,7 +495,7 @@ export const guard = (
 export const markDeleted = (self: SessionState, entry: Entry): SessionState => ({
   ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined }),
   deleted: HashSet.add(self.deleted, entry.key.token),
-  touched: touch(self, entry.mapping)
+  touched: Linking.touch(self, entry.mapping)
 })
 
 /**
@@ -593,26 +510,12 @@ export const expunge = (self: SessionState, key: IdentityKey.IdentityKey): Sessi
   dirty: HashSet.remove(self.dirty, key.token),
   deleted: HashSet.remove(self.deleted, key.token),
   collections: forgetCollections(self, key),
-  ...withoutLinks(self, key.token)
+  ...Linking.withoutLinks(self, key.token)
 })
 
 const forgetCollections = (self: SessionState, key: IdentityKey.IdentityKey): SessionState["collections"] => {
   const entry = entryFor(self, key)
   return entry === undefined ? self.collections : Collections.forget(self.collections, entry.mapping, key.token)
-}
-
-/** What waits for a flush that would link a row, or unlink it. */
-const withoutLinks = (
-  { orphans, pairs, replaced }: SessionState,
-  id: string
-): Pick<SessionState, "orphans" | "pairs" | "replaced"> => {
-  const named = (subject: Subject) => idOf(subject) === id
-  const others = ({ child, parent }: Unlinked) => !named(child) && !named(parent)
-  return {
-    pairs: HashMap.isEmpty(pairs) ? pairs : HashMap.filter(pairs, ({ subjects }) => !subjects.some(named)),
-    orphans: HashMap.isEmpty(orphans) ? orphans : HashMap.filter(orphans, others),
-    replaced: HashMap.isEmpty(replaced) ? replaced : HashMap.filter(replaced, others)
-  }
 }
 
 /**
@@ -649,7 +552,7 @@ export const expungePending = (self: SessionState, id: number): SessionState => 
   ...self,
   pending: HashMap.remove(self.pending, id),
   expunged: HashSet.add(self.expunged, id),
-  ...withoutLinks(self, `#${id}`)
+  ...Linking.withoutLinks(self, `#${id}`)
 })
 
 /**

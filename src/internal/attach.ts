@@ -24,17 +24,22 @@ export interface Attached {
   readonly value: SessionState.Row
 }
 
-const remembered = (seen: Map<string, Attached> | undefined, one: Attached): Attached => {
-  seen?.set(one.key.token, one)
-  return one
-}
-
 export interface AttachOptions {
   readonly populateExisting?: boolean | undefined
   /** The batch that the rows belong to already; without it, they become one. */
   readonly batch?: SessionState.Batch | undefined
   /** A row may come more than once: it is one value all the same. */
   readonly repeats?: boolean | undefined
+}
+
+/** What the map has of a row, if that is to be kept. */
+const kept = (
+  unit: SessionState.SessionState,
+  key: IdentityKey.IdentityKey,
+  { populateExisting }: AttachOptions
+): SessionState.Entry | undefined => {
+  const known = populateExisting === true ? undefined : SessionState.entryFor(unit, key)
+  return known === undefined || SessionState.isExpired(unit, known) ? undefined : known
 }
 
 /** Takes rows into the map. A row that the session holds already keeps its value, unless it has expired. */
@@ -49,27 +54,31 @@ export const attach = (
   const batch: SessionState.Batch = options.batch ?? { keys }
   const loaded: Array<SessionState.Entry> = []
   const again: Array<IdentityKey.IdentityKey> = []
-  const found: Array<Attached> = []
   const seen = options.repeats === true ? new Map<string, Attached>() : undefined
+  const attachOne = (
+    key: IdentityKey.IdentityKey,
+    row: ReadonlyArray<unknown>
+  ): R.Result<Attached, Schema.SchemaError> => {
+    keys.push(key)
+    const known = kept(unit, key, options)
+    if (known !== undefined) {
+      if (known.batch !== batch) again.push(key)
+      return R.succeed({ key, value: known.value })
+    }
+    return R.map(Hydrate.fromRow(mapping, row, 0), (value) => {
+      loaded.push(SessionState.entryOf(unit, mapping, key, value, batch))
+      return { key, value }
+    })
+  }
+  const found: Array<Attached> = []
   for (const row of rows) {
     const key = keyOfRow(mapping, row)
     if (R.isFailure(key)) return R.fail(key.failure)
     const before = seen?.get(key.success.token)
-    if (before !== undefined) {
-      found.push(before)
-      continue
-    }
-    keys.push(key.success)
-    const known = options.populateExisting === true ? undefined : SessionState.entryFor(unit, key.success)
-    if (known !== undefined && !SessionState.isExpired(unit, known)) {
-      if (known.batch !== batch) again.push(key.success)
-      found.push(remembered(seen, { key: key.success, value: known.value }))
-      continue
-    }
-    const value = Hydrate.fromRow(mapping, row, 0)
-    if (R.isFailure(value)) return R.fail(value.failure)
-    loaded.push(SessionState.entryOf(unit, mapping, key.success, value.success, batch))
-    found.push(remembered(seen, { key: key.success, value: value.success }))
+    const attached = before === undefined ? attachOne(key.success, row) : R.succeed(before)
+    if (R.isFailure(attached)) return R.fail(attached.failure)
+    seen?.set(key.success.token, attached.success)
+    found.push(attached.success)
   }
   changeUnit(core, (unit) => SessionState.seenAgain(SessionState.load(unit, loaded), again, batch))
   return R.succeed(found)

@@ -10,11 +10,12 @@ import * as SessionState from "../SessionState.ts"
 import * as Children from "./children.ts"
 import * as Collections from "./collections.ts"
 import * as Hydrate from "./hydrate.ts"
+import * as Linking from "./linking.ts"
 import type { EntityMapping, ForeignKey, PairTable } from "./mapping.ts"
 import { absent, nullableOf } from "./nulls.ts"
 
 /** The rows that foreign keys, or pairs, lead to from others, to be read. */
-export interface Read {
+interface Read {
   readonly id: string
   readonly over: ForeignKey | { readonly table: PairTable; readonly from: 0 | 1 }
   readonly keys: ReadonlyArray<IdentityKey.IdentityKey>
@@ -60,13 +61,13 @@ class Expansion {
   /** A child that has another parent by now is no orphan. */
   private orphan({ child, foreignKey, parent }: SessionState.Unlinked): void {
     const now = Children.parentOfSubject(this.state, foreignKey, child)
-    if (now === undefined || now === SessionState.idOf(parent)) this.remove(child, foreignKey)
+    if (now === undefined || now === Linking.idOf(parent)) this.remove(child, foreignKey)
   }
 
   private replace({ child, foreignKey, parent }: SessionState.Unlinked): void {
-    if (Children.parentOfSubject(this.state, foreignKey, child) !== SessionState.idOf(parent)) return
+    if (Children.parentOfSubject(this.state, foreignKey, child) !== Linking.idOf(parent)) return
     for (const other of this.childrenOf(parent, foreignKey)) {
-      if (SessionState.idOf(other) === SessionState.idOf(child)) continue
+      if (Linking.idOf(other) === Linking.idOf(child)) continue
       if (foreignKey.owner?.cascade === "delete-orphan") this.remove(other, foreignKey)
       else this.nullify(other, foreignKey, parent)
     }
@@ -87,7 +88,7 @@ class Expansion {
       this.state.pairs,
       (change) =>
         change.linked && change.table === table &&
-        SessionState.idOf(change.subjects[end]) === SessionState.idOf(subject)
+        Linking.idOf(change.subjects[end]) === Linking.idOf(subject)
     )
   }
 
@@ -114,13 +115,13 @@ class Expansion {
   }
 
   private childrenOf(parent: SessionState.Subject, foreignKey: ForeignKey): ReadonlyArray<SessionState.Subject> {
-    const id = SessionState.idOf(parent)
+    const id = Linking.idOf(parent)
     const stored = parent._tag === "Key" ? this.storedChildren(parent.key, foreignKey) : []
     const subjects = new Map(
       [
         ...stored.map((key): SessionState.Subject => ({ _tag: "Key", key })),
         ...Children.changedOf(this.changed, foreignKey, parent)
-      ].map((subject) => [SessionState.idOf(subject), subject])
+      ].map((subject) => [Linking.idOf(subject), subject])
     )
     return Array.from(subjects.values()).filter((child) =>
       Children.parentOfSubject(this.state, foreignKey, child) === id
@@ -142,15 +143,15 @@ class Expansion {
   }
 
   private pairedWith(parent: SessionState.Subject, table: PairTable, from: 0 | 1): ReadonlyArray<SessionState.Subject> {
-    const id = SessionState.idOf(parent)
+    const id = Linking.idOf(parent)
     const found = new Map<string, SessionState.Subject>()
     const stored = parent._tag === "Key" ? this.read(`${table.id} ${from}`, { table, from }, parent.key) : []
     for (const key of stored) found.set(key.token, { _tag: "Key", key })
     for (const { linked, subjects, table: of } of HashMap.values(this.state.pairs)) {
-      if (of !== table || SessionState.idOf(subjects[from]) !== id) continue
+      if (of !== table || Linking.idOf(subjects[from]) !== id) continue
       const other = subjects[from === 0 ? 1 : 0]
-      if (linked) found.set(SessionState.idOf(other), other)
-      else found.delete(SessionState.idOf(other))
+      if (linked) found.set(Linking.idOf(other), other)
+      else found.delete(Linking.idOf(other))
     }
     return Array.from(found.values())
   }
@@ -172,7 +173,7 @@ class Expansion {
       const entry = Option.getOrUndefined(SessionState.find(this.state, child.key))
       if (entry === undefined) return
       this.state = SessionState.markDeleted(this.state, entry)
-      if (over !== undefined) this.state = SessionState.guard(this.state, child.key, over.columns)
+      if (over !== undefined) this.state = Linking.guard(this.state, child.key, over.columns)
     }
     this.queue.push(child)
   }
@@ -191,7 +192,7 @@ class Expansion {
     }
     const entry = SessionState.entryFor(this.state, child.key)!
     const value = Hydrate.instance(entry.mapping, { ...entry.value, ...nulls })
-    this.state = SessionState.guard(
+    this.state = Linking.guard(
       SessionState.update(this.state, entry, value, Object.keys(nulls)),
       child.key,
       foreignKey.columns
@@ -227,7 +228,7 @@ export const expand = (
   found: Found
 ): Result.Result<Outcome, FlushError> => {
   const removes = HashMap.some(state.pairs, ({ linked }) => !linked)
-  if (!removes && !SessionState.cascades(state)) {
+  if (!removes && !Linking.cascades(state)) {
     return Result.succeed({ _tag: "Decided", state, passive: nothing })
   }
   const expansion = new Expansion(state, registry, found)

@@ -4,10 +4,11 @@ import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Collections from "./collections.ts"
+import * as Linking from "./linking.ts"
 import type { EntityMapping, ForeignKey } from "./mapping.ts"
 
 /** The id of the subject that a foreign key leads to; undefined where it leads nowhere. */
-export const parentOf = (
+const parentOf = (
   state: SessionState.SessionState,
   foreignKey: ForeignKey,
   valueOf: (field: string) => unknown
@@ -88,7 +89,7 @@ export const changedOf = (
   changed: Changed,
   foreignKey: ForeignKey,
   parent: SessionState.Subject
-): ReadonlyArray<SessionState.Subject> => changed.get(idOf(foreignKey, SessionState.idOf(parent))) ?? []
+): ReadonlyArray<SessionState.Subject> => changed.get(idOf(foreignKey, Linking.idOf(parent))) ?? []
 
 /** What the session holds of rows, if it holds all of them, and none has expired. */
 export const allHeld = (

@@ -7,6 +7,7 @@ import * as SessionState from "../SessionState.ts"
 import { parentOfEntry, parentOfPending } from "./children.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
+import * as Linking from "./linking.ts"
 import * as Loading from "./loading.ts"
 import { type EntityMapping, type ForeignKey, lift, type MappedRelation } from "./mapping.ts"
 import { absent, nullableOf } from "./nulls.ts"
@@ -21,7 +22,7 @@ const mappingOfResolved = (resolved: Reads.Resolved): EntityMapping =>
 const subjectOf = (resolved: Reads.Resolved): SessionState.Subject =>
   resolved._tag === "Pending" ? { _tag: "Ref", ref: resolved.pending.ref } : { _tag: "Key", key: resolved.key }
 
-const idOf = (resolved: Reads.Resolved): string => SessionState.idOf(subjectOf(resolved))
+const idOf = (resolved: Reads.Resolved): string => Linking.idOf(subjectOf(resolved))
 
 interface Ends {
   readonly relation: MappedRelation
@@ -124,7 +125,7 @@ const linkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignKey
   if (foreignKey.owner?.single !== true) return
   changeUnit(
     core,
-    (unit) => SessionState.replace(unit, { foreignKey, child: subjectOf(child), parent: subjectOf(parent) })
+    (unit) => Linking.replace(unit, { foreignKey, child: subjectOf(child), parent: subjectOf(parent) })
   )
 })
 
@@ -161,7 +162,7 @@ const unlinkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignK
   if (!orphans) return
   changeUnit(
     core,
-    (unit) => SessionState.orphan(unit, { foreignKey, child: subjectOf(child), parent: subjectOf(parent) })
+    (unit) => Linking.orphan(unit, { foreignKey, child: subjectOf(child), parent: subjectOf(parent) })
   )
 })
 
@@ -183,9 +184,9 @@ const checkOwners = Effect.fnUntraced(function*(
     for (const { token } of found) owners.add(token)
   }
   for (const { linked, subjects, table: of } of HashMap.values(unitOf(core).pairs)) {
-    if (of !== table || SessionState.idOf(subjects[end === 0 ? 1 : 0]) !== idOf(to)) continue
-    if (linked) owners.add(SessionState.idOf(subjects[end]))
-    else owners.delete(SessionState.idOf(subjects[end]))
+    if (of !== table || Linking.idOf(subjects[end === 0 ? 1 : 0]) !== idOf(to)) continue
+    if (linked) owners.add(Linking.idOf(subjects[end]))
+    else owners.delete(Linking.idOf(subjects[end]))
   }
   owners.delete(idOf(from))
   if (owners.size === 0) return
@@ -200,7 +201,7 @@ const checkOwners = Effect.fnUntraced(function*(
 const changePair = (core: Core, ends: Ends, pairs: Pairs, linked: boolean): void =>
   changeUnit(
     core,
-    (unit) => SessionState.changePair(unit, { table: pairs.table, subjects: subjectsOf(ends, pairs), linked })
+    (unit) => Linking.changePair(unit, { table: pairs.table, subjects: subjectsOf(ends, pairs), linked })
   )
 
 /** Where an unlinked row is deleted, one that is not linked must not be: the session looks first. */
@@ -211,8 +212,8 @@ const isPaired = Effect.fnUntraced(function*(
 ): Effect.fn.Return<boolean, LinkError> {
   if (table.ends[end].cascade !== "delete-orphan") return true
   const waiting = Array.from(HashMap.values(unitOf(core).pairs)).find(({ subjects, table: of }) =>
-    of === table && SessionState.idOf(subjects[end]) === idOf(from) &&
-    SessionState.idOf(subjects[end === 0 ? 1 : 0]) === idOf(to)
+    of === table && Linking.idOf(subjects[end]) === idOf(from) &&
+    Linking.idOf(subjects[end === 0 ? 1 : 0]) === idOf(to)
   )
   if (waiting !== undefined) return waiting.linked
   if (from._tag === "Pending" || to._tag === "Pending") return false

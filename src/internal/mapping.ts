@@ -140,7 +140,7 @@ const column = (entity: Entity.Any, field: string, index: number, naming: Naming
   }
 }
 
-export const fieldsOf = (value: string | ReadonlyArray<string>): ReadonlyArray<string> =>
+const fieldsOf = (value: string | ReadonlyArray<string>): ReadonlyArray<string> =>
   typeof value === "string" ? [value] : value
 
 const versionField = (entity: Entity.Any): string | undefined => {

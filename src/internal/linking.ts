@@ -1,0 +1,77 @@
+/** What a unit of work has unlinked, linked and touched: the part of its state that is about relations. */
+import { HashMap, HashSet, Option } from "effect"
+import type * as IdentityKey from "../IdentityKey.ts"
+import type { PairChange, SessionState, Subject, Unlinked } from "../SessionState.ts"
+import type * as Mapping from "./mapping.ts"
+
+/** Gives the text that tells subjects apart. */
+export const idOf = (subject: Subject): string => subject._tag === "Key" ? subject.key.token : `#${subject.ref.id}`
+
+/** Remembers that something was changed since the last flush. */
+export const touch = (self: SessionState, ...what: ReadonlyArray<object>): SessionState["touched"] =>
+  what.every((one) => self.touched.has(one)) ? self.touched : new Set([...self.touched, ...what])
+
+/** Forgets that a child has lost its parent. */
+export const withoutSubject = (unlinked: SessionState["orphans"], id: string): SessionState["orphans"] =>
+  HashMap.filter(unlinked, ({ child }) => idOf(child) !== id)
+
+/** Tells that rows were deleted or unlinked, which may entail more. */
+export const cascades = (self: SessionState): boolean =>
+  HashSet.size(self.deleted) > 0 || !HashMap.isEmpty(self.orphans) || !HashMap.isEmpty(self.replaced)
+
+/** Lets a pair of rows be linked, or not: the last change of a pair is the one that the flush writes. */
+export const changePair = (self: SessionState, change: PairChange): SessionState => {
+  const id = `${change.table.id} ${idOf(change.subjects[0])} ${idOf(change.subjects[1])}`
+  // Of a pending row no pair is stored yet; that it lost its owner still says what becomes of it.
+  const known = change.linked || change.subjects.every(({ _tag }) => _tag === "Key") ||
+    change.table.ends.some(({ cascade }) => cascade === "delete-orphan")
+  return {
+    ...self,
+    pairs: known ? HashMap.set(self.pairs, id, change) : HashMap.remove(self.pairs, id),
+    touched: touch(self, change.table)
+  }
+}
+
+const unlinkedId = ({ foreignKey }: Unlinked, subject: Subject): string => `${foreignKey.id} ${idOf(subject)}`
+
+/** Remembers that a child has lost its parent. */
+export const orphan = (self: SessionState, unlinked: Unlinked): SessionState => ({
+  ...self,
+  orphans: HashMap.set(self.orphans, unlinkedId(unlinked, unlinked.child), unlinked),
+  touched: touch(self, ...unlinked.foreignKey.columns)
+})
+
+/** Remembers that a child took the place of its parent's other one. */
+export const replace = (self: SessionState, unlinked: Unlinked): SessionState => ({
+  ...self,
+  replaced: HashMap.set(self.replaced, unlinkedId(unlinked, unlinked.parent), unlinked),
+  touched: touch(self, ...unlinked.foreignKey.columns)
+})
+
+/** Lets a row be written by the next flush only as long as some of its columns are what they were. */
+export const guard = (
+  self: SessionState,
+  key: IdentityKey.IdentityKey,
+  columns: ReadonlyArray<Mapping.Column>
+): SessionState => ({
+  ...self,
+  guards: HashMap.set(
+    self.guards,
+    key.token,
+    Array.from(new Set([...Option.getOrElse(HashMap.get(self.guards, key.token), () => []), ...columns]))
+  )
+})
+
+/** What waits for a flush that would link a row, or unlink it. */
+export const withoutLinks = (
+  { orphans, pairs, replaced }: SessionState,
+  id: string
+): Pick<SessionState, "orphans" | "pairs" | "replaced"> => {
+  const named = (subject: Subject) => idOf(subject) === id
+  const others = ({ child, parent }: Unlinked) => !named(child) && !named(parent)
+  return {
+    pairs: HashMap.isEmpty(pairs) ? pairs : HashMap.filter(pairs, ({ subjects }) => !subjects.some(named)),
+    orphans: HashMap.isEmpty(orphans) ? orphans : HashMap.filter(orphans, others),
+    replaced: HashMap.isEmpty(replaced) ? replaced : HashMap.filter(replaced, others)
+  }
+}
