@@ -6,8 +6,10 @@
  *
  * @since 0.1.0
  */
-import { Option } from "effect"
+import { Option, Predicate, type Result, type SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
+import * as Placeholder from "./internal/placeholder.ts"
+import { arrayText } from "./internal/transport.ts"
 
 /**
  * An expression of SQL whose value is a `T`: a column, a condition, or a fragment of `effect/sql` that the program
@@ -19,7 +21,17 @@ import { Statement } from "effect/sql"
 export interface Expr<out T> extends Statement.Fragment {
   /** For the compiler only. */
   readonly "~T"?: () => T
+  /** How a value of it is read from a row; as the driver gives it, without. */
+  readonly "~decode"?: Decode | undefined
 }
+
+/**
+ * Reads a value of an expression, or says why it cannot.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Decode = (value: unknown) => Result.Result<unknown, SchemaIssue.Issue>
 
 /**
  * An expression to order by: a column, its `asc` or `desc`, or a fragment of `effect/sql`.
@@ -31,7 +43,53 @@ export interface Ordering extends Statement.Fragment {
   readonly "~ordering"?: true
 }
 
-type Text<T> = [NonNullable<T>] extends [string] ? string : never
+/**
+ * An order that says where NULL comes, if it is asked to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Directed extends Ordering {
+  /** `NULLS FIRST` */
+  readonly nullsFirst: Callable<Ordering>
+  /** `NULLS LAST` */
+  readonly nullsLast: Callable<Ordering>
+}
+
+/** The value of a field without what stands for its absence. */
+type Present<T> = T extends Option.Option<infer A> ? A : NonNullable<T>
+
+type Text<T> = [Present<T>] extends [string] ? string : never
+
+type Numeric<T> = [Present<T>] extends [number | bigint] ? Present<T> | Expr<T> : never
+
+type Truth<T, F> = [Present<T>] extends [boolean] ? F : never
+
+type Elements<T> = Present<T> extends ReadonlyArray<infer A> ? ReadonlyArray<A> : never
+
+type Element<T> = Elements<T>[number]
+
+/** What a column can contain: text a text, an array some elements, `jsonb` a part of it. */
+type Part<T> = [Present<T>] extends [string] ? string
+  : Present<T> extends ReadonlyArray<infer A> ? ReadonlyArray<A>
+  : Present<T> extends object ? { readonly [K in keyof Present<T>]?: unknown }
+  : unknown extends T ? unknown
+  : never
+
+type Whole<T> = Present<T> extends ReadonlyArray<infer A> ? ReadonlyArray<A> : Present<T> extends object ? T : never
+
+type JsonKey<T> = [Present<T>] extends [string | number | bigint | boolean] ? never : string
+
+/**
+ * A query of one column, as `in` takes it: what `Query.columns` makes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OneColumn<out T> {
+  readonly "~A"?: () => { readonly [field: string]: T }
+  readonly entity: unknown
+}
 
 /**
  * A column of an entity in a query, with the conditions that it can be part of.
@@ -64,6 +122,10 @@ export interface Column<T> extends Expr<T>, Ordering {
   readonly eq: (value: T | Expr<T>) => Expr<boolean>
   /** `<>`, or `IS NOT NULL`. A row where the column is NULL does not meet `ne` of a value. */
   readonly ne: (value: T | Expr<T>) => Expr<boolean>
+  /** `IS DISTINCT FROM`: as `ne`, where NULL is a value like any other (9.2 in the PostgreSQL manual). */
+  readonly isDistinctFrom: (value: T | Expr<T>) => Expr<boolean>
+  /** `IS NOT DISTINCT FROM`: as `eq`, where NULL is a value like any other. */
+  readonly isNotDistinctFrom: (value: T | Expr<T>) => Expr<boolean>
   /** `<` */
   readonly lt: (value: T | Expr<T>) => Expr<boolean>
   /** `<=` */
@@ -74,22 +136,103 @@ export interface Column<T> extends Expr<T>, Ordering {
   readonly gte: (value: T | Expr<T>) => Expr<boolean>
   /** `BETWEEN`: both ends are part of it. */
   readonly between: (from: T | Expr<T>, to: T | Expr<T>) => Expr<boolean>
-  /** `= ANY`, with the list as one parameter. Nothing is in an empty list. */
-  readonly in: (values: ReadonlyArray<T>) => Expr<boolean>
-  /** `<> ALL`, with the list as one parameter. A row where the column is NULL meets it for an empty list only. */
-  readonly notIn: (values: ReadonlyArray<T>) => Expr<boolean>
-  /** `LIKE`: `%` stands for any text and `_` for one character (9.7.1 in the PostgreSQL manual). */
-  readonly like: (pattern: Text<T>) => Expr<boolean>
-  /** `ILIKE`: as `LIKE`, in upper or lower case. */
-  readonly ilike: (pattern: Text<T>) => Expr<boolean>
+  /** `= ANY`, with the list as one parameter; or `IN`, of a query of one column. Nothing is in an empty list. */
+  readonly in: (values: ReadonlyArray<T> | OneColumn<T>) => Expr<boolean>
+  /**
+   * `<> ALL`, with the list as one parameter; or `NOT IN`, of a query of one column. A row where the column is NULL
+   * meets it for an empty list only; a query that gives a NULL is met by none.
+   */
+  readonly notIn: (values: ReadonlyArray<T> | OneColumn<T>) => Expr<boolean>
   /** `IS NULL` */
   readonly isNull: Callable<Expr<boolean>>
   /** `IS NOT NULL` */
   readonly isNotNull: Callable<Expr<boolean>>
-  /** `ASC`: NULL comes last (7.5 in the PostgreSQL manual). */
-  readonly asc: Callable<Ordering>
-  /** `DESC`: NULL comes first. */
-  readonly desc: Callable<Ordering>
+  /** `ASC`: NULL comes last (7.5 in the PostgreSQL manual), or where `nullsFirst` and `nullsLast` say. */
+  readonly asc: Callable<Directed>
+  /** `DESC`: NULL comes first, or where `nullsFirst` and `nullsLast` say. */
+  readonly desc: Callable<Directed>
+  /** `LIKE`: `%` stands for any text and `_` for one character (9.7.1 in the PostgreSQL manual). */
+  readonly like: (pattern: Text<T>) => Expr<boolean>
+  /** `NOT LIKE` */
+  readonly notLike: (pattern: Text<T>) => Expr<boolean>
+  /** `ILIKE`: as `LIKE`, in upper or lower case. */
+  readonly ilike: (pattern: Text<T>) => Expr<boolean>
+  /** `NOT ILIKE` */
+  readonly notIlike: (pattern: Text<T>) => Expr<boolean>
+  /** The text at the beginning; `%` and `_` stand for themselves. */
+  readonly startsWith: (text: Text<T>) => Expr<boolean>
+  /** The text at the end; `%` and `_` stand for themselves. */
+  readonly endsWith: (text: Text<T>) => Expr<boolean>
+  /** Equal but for upper and lower case: `lower(column) = lower(value)`. */
+  readonly equalsIgnoreCase: (text: Text<T>) => Expr<boolean>
+  /** `~`: a POSIX regular expression (9.7.3 in the PostgreSQL manual). */
+  readonly matches: (pattern: Text<T>) => Expr<boolean>
+  /** `~*`: as `matches`, in upper or lower case. */
+  readonly matchesIgnoreCase: (pattern: Text<T>) => Expr<boolean>
+  /** `lower(column)` */
+  readonly lower: Column<T>
+  /** `upper(column)` */
+  readonly upper: Column<T>
+  /** The number of characters of a text, of elements of an array. */
+  readonly length: Column<number>
+  /** Of a text: the text anywhere in it. Of an array or `jsonb`: `@>`, all of it in there. */
+  readonly contains: (part: Part<T>) => Expr<boolean>
+  /** `<@`: all of an array, or of `jsonb`, is in the value. */
+  readonly containedBy: (whole: Whole<T>) => Expr<boolean>
+  /** `&&`: an array has an element in common with the value. */
+  readonly overlaps: (values: Elements<T>) => Expr<boolean>
+  /** `value = ANY(column)`: an array has the element. */
+  readonly any: (value: Element<T>) => Expr<boolean>
+  /** `?`: `jsonb` has the key, or is an array with that text. */
+  readonly hasKey: (key: JsonKey<T>) => Expr<boolean>
+  /** `#>`: what stands in `jsonb` under a path of keys and indices. */
+  readonly path: (...keys: ReadonlyArray<JsonKey<T> | number>) => Json
+  /** `+` */
+  readonly plus: (value: Numeric<T>) => Column<T>
+  /** `-` */
+  readonly minus: (value: Numeric<T>) => Column<T>
+  /** `*` */
+  readonly times: (value: Numeric<T>) => Column<T>
+  /** `/`: of integers, without the rest. */
+  readonly dividedBy: (value: Numeric<T>) => Column<T>
+  /** `IS TRUE`: not met where the column is NULL. */
+  readonly isTrue: Truth<T, Callable<Expr<boolean>>>
+  /** `IS FALSE`: not met where the column is NULL. */
+  readonly isFalse: Truth<T, Callable<Expr<boolean>>>
+}
+
+/**
+ * A part of a `jsonb` column. Values that it is compared with are JSON.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class Page extends Entity.Class<Page>("Page")({
+ *   id: Schema.Int,
+ *   settings: Schema.Struct({ theme: Schema.String, size: Schema.Number })
+ * }, { table: "pages", primaryKey: "id" }) {}
+ *
+ * const dark = Query.select(Page).pipe(
+ *   Query.where((page) => [
+ *     page.settings.path("theme").text.ilike("dark%"),
+ *     page.settings.path("size").number.gt(10),
+ *     page.settings.contains({ theme: "dark" })
+ *   ])
+ * )
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Json extends Column<unknown> {
+  /** As text: NULL for a JSON null, and where nothing stands there. */
+  readonly text: Column<string | null>
+  /** As a number: an `SqlError` where it is none. */
+  readonly number: Column<number | null>
+  /** As a boolean: an `SqlError` where it is none. */
+  readonly boolean: Column<boolean | null>
 }
 
 /**
@@ -127,11 +270,17 @@ export type Columns<A> = {
  */
 export interface Operands {
   /** The column as SQL has it, quoted and with its table. */
-  readonly name: string
+  readonly name: string | ReadonlyArray<Statement.Segment>
   /** Encodes one value; null stands for NULL. */
   readonly encode: (value: unknown) => unknown
   /** Encodes a list as one parameter. */
   readonly list: (values: ReadonlyArray<unknown>) => unknown
+  /** Encodes an element of an array. */
+  readonly element?: ((value: unknown) => unknown) | undefined
+  /** Reads a value of the column. */
+  readonly decode?: Decode | undefined
+  /** What the column holds, where operators differ by it. */
+  readonly kind?: "text" | "array" | "json" | "other" | undefined
 }
 
 const literal = Statement.literal
@@ -145,6 +294,208 @@ const parenthesized = (fragment: Statement.Fragment): ReadonlyArray<Statement.Se
 const isNone = (value: unknown): boolean => value === null || (Option.isOption(value) && Option.isNone(value))
 
 const callable = <F extends Statement.Fragment>(fragment: F): Callable<F> => Object.assign(() => fragment, fragment)
+
+const isQuery = (u: unknown): u is OneColumn<unknown> => Predicate.hasProperty(u, "~effect-sql-session/Query")
+
+/** A text in which `%`, `_` and the backslash stand for themselves (9.7.1 in the PostgreSQL manual). */
+const escaped = (text: string): string => String(text).replaceAll(/[\\%_]/g, "\\$&")
+
+const ordered = (name: ReadonlyArray<Statement.Segment>, direction: string): Callable<Directed> => {
+  const of = (nulls: string): Ordering => Statement.fragment([...name, literal(` ${direction}${nulls}`)])
+  return callable({
+    ...of(""),
+    nullsFirst: callable(of(" NULLS FIRST")),
+    nullsLast: callable(of(" NULLS LAST"))
+  })
+}
+
+const identity = (value: unknown): unknown => value
+
+const plainList = (values: ReadonlyArray<unknown>): string => arrayText(values)
+
+class ColumnImpl {
+  readonly segments: ReadonlyArray<Statement.Segment>
+  readonly "~decode": Decode | undefined
+  private readonly operands: Operands
+
+  constructor(operands: Operands) {
+    this.operands = operands
+    this.segments = typeof operands.name === "string" ? [literal(operands.name)] : operands.name
+    this["~decode"] = operands.decode
+    Object.assign(this, Statement.fragment(this.segments))
+  }
+
+  private fragment(...parts: ReadonlyArray<Statement.Segment | string>): Expr<never> {
+    return Statement.fragment([
+      ...this.segments,
+      ...parts.map((part) => typeof part === "string" ? literal(part) : part)
+    ])
+  }
+  private operand(value: unknown): ReadonlyArray<Statement.Segment> {
+    return Statement.isFragment(value) ? parenthesized(value) : [Statement.parameter(this.operands.encode(value))]
+  }
+  private compare(operator: string, value: unknown): Expr<boolean> {
+    return this.fragment(` ${operator} `, ...this.operand(value))
+  }
+  private pattern(operator: string, pattern: string): Expr<boolean> {
+    return this.fragment(` ${operator} `, Statement.parameter(pattern))
+  }
+  around(before: string, after: string, decode: Decode | undefined): ColumnImpl {
+    const values = decode === undefined ? numbers : { decode }
+    return this.derived(before, after, { ...values, decode })
+  }
+  private derived(before: string, after: string, operands: Partial<Operands> = {}): ColumnImpl {
+    return new ColumnImpl({ ...this.operands, ...operands, name: [literal(before), ...this.segments, literal(after)] })
+  }
+  private calculated(operator: string, value: unknown): ColumnImpl {
+    return new ColumnImpl({
+      ...this.operands,
+      name: [literal("("), ...this.segments, literal(` ${operator} `), ...this.operand(value), literal(")")]
+    })
+  }
+
+  eq(value: unknown): Expr<boolean> {
+    return isNone(value) ? this.isNull : this.compare("=", value)
+  }
+  ne(value: unknown): Expr<boolean> {
+    return isNone(value) ? this.isNotNull : this.compare("<>", value)
+  }
+  isDistinctFrom(value: unknown): Expr<boolean> {
+    return isNone(value) ? this.isNotNull : this.compare("IS DISTINCT FROM", value)
+  }
+  isNotDistinctFrom(value: unknown): Expr<boolean> {
+    return isNone(value) ? this.isNull : this.compare("IS NOT DISTINCT FROM", value)
+  }
+  lt(value: unknown): Expr<boolean> {
+    return this.compare("<", value)
+  }
+  lte(value: unknown): Expr<boolean> {
+    return this.compare("<=", value)
+  }
+  gt(value: unknown): Expr<boolean> {
+    return this.compare(">", value)
+  }
+  gte(value: unknown): Expr<boolean> {
+    return this.compare(">=", value)
+  }
+  between(from: unknown, to: unknown): Expr<boolean> {
+    return this.fragment(" BETWEEN ", ...this.operand(from), " AND ", ...this.operand(to))
+  }
+  in(values: ReadonlyArray<unknown> | OneColumn<unknown>): Expr<boolean> {
+    return isQuery(values)
+      ? this.fragment(" IN (", Placeholder.subquery(values), ")")
+      : this.fragment(" = ANY(", Statement.parameter(this.operands.list(values as ReadonlyArray<unknown>)), ")")
+  }
+  notIn(values: ReadonlyArray<unknown> | OneColumn<unknown>): Expr<boolean> {
+    return isQuery(values)
+      ? this.fragment(" NOT IN (", Placeholder.subquery(values), ")")
+      : this.fragment(" <> ALL(", Statement.parameter(this.operands.list(values as ReadonlyArray<unknown>)), ")")
+  }
+  get isNull(): Callable<Expr<boolean>> {
+    return callable(this.fragment(" IS NULL"))
+  }
+  get isNotNull(): Callable<Expr<boolean>> {
+    return callable(this.fragment(" IS NOT NULL"))
+  }
+  get isTrue(): Callable<Expr<boolean>> {
+    return callable(this.fragment(" IS TRUE"))
+  }
+  get isFalse(): Callable<Expr<boolean>> {
+    return callable(this.fragment(" IS FALSE"))
+  }
+  get asc(): Callable<Directed> {
+    return ordered(this.segments, "ASC")
+  }
+  get desc(): Callable<Directed> {
+    return ordered(this.segments, "DESC")
+  }
+  like(pattern: string): Expr<boolean> {
+    return this.pattern("LIKE", pattern)
+  }
+  notLike(pattern: string): Expr<boolean> {
+    return this.pattern("NOT LIKE", pattern)
+  }
+  ilike(pattern: string): Expr<boolean> {
+    return this.pattern("ILIKE", pattern)
+  }
+  notIlike(pattern: string): Expr<boolean> {
+    return this.pattern("NOT ILIKE", pattern)
+  }
+  startsWith(text: string): Expr<boolean> {
+    return this.like(`${escaped(text)}%`)
+  }
+  endsWith(text: string): Expr<boolean> {
+    return this.like(`%${escaped(text)}`)
+  }
+  equalsIgnoreCase(text: string): Expr<boolean> {
+    return this.lower.fragment(" = lower(", Statement.parameter(text), ")")
+  }
+  matches(pattern: string): Expr<boolean> {
+    return this.pattern("~", pattern)
+  }
+  matchesIgnoreCase(pattern: string): Expr<boolean> {
+    return this.pattern("~*", pattern)
+  }
+  get lower(): ColumnImpl {
+    return this.derived("lower(", ")")
+  }
+  get upper(): ColumnImpl {
+    return this.derived("upper(", ")")
+  }
+  get length(): ColumnImpl {
+    return this.derived(this.operands.kind === "array" ? "cardinality(" : "length(", ")", numbers)
+  }
+  contains(part: unknown): Expr<boolean> {
+    if (this.operands.kind === "text") return this.like(`%${escaped(part as string)}%`)
+    const value = this.operands.kind === "json" ? Placeholder.json(part) : this.operands.encode(part)
+    return this.fragment(" @> ", Statement.parameter(value))
+  }
+  containedBy(whole: unknown): Expr<boolean> {
+    const value = this.operands.kind === "json" ? Placeholder.json(whole) : this.operands.encode(whole)
+    return this.fragment(" <@ ", Statement.parameter(value))
+  }
+  overlaps(values: ReadonlyArray<unknown>): Expr<boolean> {
+    return this.compare("&&", values)
+  }
+  any(value: unknown): Expr<boolean> {
+    const { element = identity } = this.operands
+    return Statement.fragment([Statement.parameter(element(value)), literal(" = ANY("), ...this.segments, literal(")")])
+  }
+  hasKey(key: string): Expr<boolean> {
+    return this.fragment(" ? ", Statement.parameter(key))
+  }
+  path(...keys: ReadonlyArray<string | number>): ColumnImpl {
+    const part = (operator: string, cast: string): ReadonlyArray<Statement.Segment> => [
+      literal("("),
+      ...this.segments,
+      literal(` ${operator} `),
+      Statement.parameter(arrayText(keys)),
+      literal(`::text[])${cast}`)
+    ]
+    const whole = new ColumnImpl({ name: part("#>", ""), kind: "json", encode: Placeholder.json, list: plainList })
+    return Object.assign(whole, {
+      text: new ColumnImpl({ ...plainText, name: part("#>>", "") }),
+      number: new ColumnImpl({ ...numbers, name: part("#>>", "::float8") }),
+      boolean: new ColumnImpl({ ...numbers, name: part("#>>", "::boolean") })
+    })
+  }
+  plus(value: unknown): ColumnImpl {
+    return this.calculated("+", value)
+  }
+  minus(value: unknown): ColumnImpl {
+    return this.calculated("-", value)
+  }
+  times(value: unknown): ColumnImpl {
+    return this.calculated("*", value)
+  }
+  dividedBy(value: unknown): ColumnImpl {
+    return this.calculated("/", value)
+  }
+}
+
+const numbers = { encode: identity, list: plainList, decode: undefined, kind: "other" } as const
+
+const plainText = { encode: identity, list: plainList, kind: "text" } as const
 
 /**
  * Makes a column of a query.
@@ -167,36 +518,18 @@ const callable = <F extends Statement.Fragment>(fragment: F): Callable<F> => Obj
  * @category constructors
  * @since 0.1.0
  */
-export const column = <T>(operands: Operands): Column<T> => {
-  const name = literal(operands.name)
-  const postfix = (text: string): Statement.Fragment => Statement.fragment([name, literal(text)])
-  const operand = (value: unknown): ReadonlyArray<Statement.Segment> =>
-    Statement.isFragment(value) ? parenthesized(value) : [Statement.parameter(operands.encode(value))]
-  const compare = (operator: string) => (value: unknown) =>
-    Statement.fragment([name, literal(` ${operator} `), ...operand(value)])
-  const isNull = callable(postfix(" IS NULL"))
-  const isNotNull = callable(postfix(" IS NOT NULL"))
-  return Object.assign(Statement.fragment([name]), {
-    eq: (value: unknown) => isNone(value) ? isNull : compare("=")(value),
-    ne: (value: unknown) => isNone(value) ? isNotNull : compare("<>")(value),
-    lt: compare("<"),
-    lte: compare("<="),
-    gt: compare(">"),
-    gte: compare(">="),
-    between: (from: unknown, to: unknown) =>
-      Statement.fragment([name, literal(" BETWEEN "), ...operand(from), literal(" AND "), ...operand(to)]),
-    in: (values: ReadonlyArray<unknown>) =>
-      Statement.fragment([name, literal(" = ANY("), Statement.parameter(operands.list(values)), literal(")")]),
-    notIn: (values: ReadonlyArray<unknown>) =>
-      Statement.fragment([name, literal(" <> ALL("), Statement.parameter(operands.list(values)), literal(")")]),
-    like: (pattern: string) => Statement.fragment([name, literal(" LIKE "), Statement.parameter(pattern)]),
-    ilike: (pattern: string) => Statement.fragment([name, literal(" ILIKE "), Statement.parameter(pattern)]),
-    isNull,
-    isNotNull,
-    asc: callable(postfix(" ASC")),
-    desc: callable(postfix(" DESC"))
-  })
-}
+// Which operators a column has is decided by its type; at run time all of them are there.
+export const column = <T>(operands: Operands): Column<T> => new ColumnImpl(operands) as unknown as Column<T>
+
+/**
+ * Makes an expression around another one: its values are those of the other, unless `decode` says otherwise.
+ *
+ * @internal
+ */
+export const derived = <T>(of: Statement.Fragment, before: string, after: string, decode?: Decode): Column<T> =>
+  of instanceof ColumnImpl
+    ? of.around(before, after, decode) as unknown as Column<T>
+    : column({ ...numbers, name: [literal(before), ...of.segments, literal(after)], decode })
 
 const joined = (operator: string, empty: string) => (conditions: ReadonlyArray<Statement.Fragment>): Expr<boolean> =>
   conditions.length === 0

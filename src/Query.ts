@@ -3,12 +3,17 @@
  *
  * @since 0.1.0
  */
-import { Function as Fn, type Option, Pipeable, Predicate } from "effect"
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Function as Fn, Option, Pipeable, Predicate, Result, type Schema } from "effect"
 import { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
 import * as Expression from "./Expression.ts"
-import * as Existence from "./internal/existence.ts"
+import * as Placeholder from "./internal/placeholder.ts"
+import * as SelectSql from "./internal/selectSql.ts"
+import { mappingOf, type Registry } from "./Registry.ts"
 import * as Relation from "./Relation.ts"
+
+export * from "./Aggregate.ts"
 
 const TypeId = "~effect-sql-session/Query"
 
@@ -55,6 +60,17 @@ export interface Inclusion {
 }
 
 /**
+ * The text and the parameters of a statement, as query builders compile them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Compiled {
+  readonly sql: string
+  readonly parameters: ReadonlyArray<unknown>
+}
+
+/**
  * How rows are locked (13.3.2 in the PostgreSQL manual).
  *
  * @category models
@@ -70,6 +86,8 @@ export interface LockOptions {
   readonly skipLocked?: boolean | undefined
   /** Fails with `SqlError` (`LockTimeoutError`) instead of waiting. */
   readonly noWait?: boolean | undefined
+  /** The names of joined tables whose rows are locked too. Default: only those of the entity. */
+  readonly of?: ReadonlyArray<string> | undefined
 }
 
 /**
@@ -91,6 +109,13 @@ export interface Select<in out E, out A = E, out J = unknown> extends Pipeable.P
   readonly orderings: ReadonlyArray<Of>
   readonly joins: ReadonlyArray<Join>
   readonly inclusions: Readonly<Record<string, Inclusion>>
+  readonly distinct: boolean | Of
+  readonly groupings: ReadonlyArray<Of>
+  readonly havings: ReadonlyArray<Of>
+  /** What rows are made of, where they are no instances. */
+  readonly columns: ((columns: never, joined: never) => Readonly<Record<string, Statement.Fragment>>) | undefined
+  /** A statement of the program that gives the rows. */
+  readonly source: Statement.Fragment | Compiled | undefined
   readonly limit: number | undefined
   readonly offset: number | undefined
   readonly lock: LockOptions | undefined
@@ -166,6 +191,11 @@ const selectOf = <A>(entity: Entity.Any): Select<A> =>
     orderings: [],
     joins: [],
     inclusions: {},
+    distinct: false,
+    groupings: [],
+    havings: [],
+    columns: undefined,
+    source: undefined,
     limit: undefined,
     offset: undefined,
     lock: undefined,
@@ -353,6 +383,344 @@ export const lock: {
 ) => changed(self, { lock: { ...options, lock: mode } }))
 
 /**
+ * Leaves out rows that are equal to another one (`DISTINCT`): of use for `columns`, and for joins.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   city: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const cities = Query.select(User).pipe(Query.columns((user) => ({ city: user.city })), Query.distinct)
+ * ```
+ *
+ * @category filtering
+ * @since 0.1.0
+ */
+export const distinct = <E, A, J>(self: Select<E, A, J>): Select<E, A, J> => changed(self, { distinct: true })
+
+/**
+ * Keeps the first row of each group of rows that agree in some columns: the order says which one, and must begin with
+ * these columns (`DISTINCT ON`, 7.3.3 in the PostgreSQL manual).
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   authorId: Schema.Int,
+ *   likes: Schema.Int
+ * }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const bestOfEach = Query.select(Post).pipe(
+ *   Query.distinctOn((post) => post.authorId),
+ *   Query.orderBy((post) => [post.authorId, post.likes.desc])
+ * )
+ * ```
+ *
+ * @category filtering
+ * @since 0.1.0
+ */
+export const distinctOn: {
+  <E, J>(
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
+  ): <A>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(
+    self: Select<E, A, J>,
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
+  ): Select<E, A, J>
+} = Fn.dual(2, (self: Select<unknown>, of: Of) => changed(self, { distinct: of }))
+
+/**
+ * The values of a row of expressions.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type RowOf<R> = { readonly [K in keyof R]: R[K] extends Expression.Expr<infer T> ? T : unknown }
+
+/**
+ * Makes the query give plain rows of the expressions that are named here, in place of instances: columns, aggregates,
+ * fragments. Values of columns are decoded by the schemas of their fields; the identity map does not see these rows.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session } from "effect-sql-session"
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   authorId: Schema.Int,
+ *   likes: Schema.Int
+ * }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const perAuthor = Query.select(Post).pipe(
+ *   Query.groupBy((post) => post.authorId),
+ *   Query.having((post) => Query.greater(Query.count(), 1)),
+ *   Query.columns((post) => ({ author: post.authorId, posts: Query.count(), best: Query.max(post.likes) }))
+ * )
+ *
+ * // ReadonlyArray<{ readonly author: number; readonly posts: number; readonly best: number | null }>
+ * const program = Effect.flatMap(Session, (session) => session.all(perAuthor))
+ * ```
+ *
+ * @category columns
+ * @since 0.1.0
+ */
+export const columns: {
+  <E, J, const R extends Readonly<Record<string, Statement.Fragment>>>(
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => R
+  ): <A>(self: Select<E, A, J>) => Select<E, RowOf<R>, J>
+  <E, A, J, const R extends Readonly<Record<string, Statement.Fragment>>>(
+    self: Select<E, A, J>,
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => R
+  ): Select<E, RowOf<R>, J>
+} = Fn.dual(2, (self: Select<unknown>, of: NonNullable<Any["columns"]>) => changed(self, { columns: of }))
+
+/**
+ * Groups the rows by columns, for the aggregates of `columns` and `having`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   city: Schema.String,
+ *   age: Schema.Int
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const ages = Query.select(User).pipe(
+ *   Query.groupBy((user) => user.city),
+ *   Query.columns((user) => ({ city: user.city, age: Query.avg(user.age) })),
+ *   Query.orderBy((user) => user.city)
+ * )
+ * ```
+ *
+ * @category columns
+ * @since 0.1.0
+ */
+export const groupBy: {
+  <E, J>(
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
+  ): <A>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(
+    self: Select<E, A, J>,
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
+  ): Select<E, A, J>
+} = Fn.dual(2, (self: Select<unknown>, of: Of) => changed(self, { groupings: [...self.groupings, of] }))
+
+/**
+ * Keeps the groups that meet a condition.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   city: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const bigCities = Query.select(User).pipe(
+ *   Query.groupBy((user) => user.city),
+ *   Query.having(() => Query.greater(Query.count(), 1000)),
+ *   Query.columns((user) => ({ city: user.city }))
+ * )
+ * ```
+ *
+ * @category columns
+ * @since 0.1.0
+ */
+export const having: {
+  <E, J>(
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
+  ): <A>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(
+    self: Select<E, A, J>,
+    of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
+  ): Select<E, A, J>
+} = Fn.dual(2, (self: Select<unknown>, of: Of) => changed(self, { havings: [...self.havings, of] }))
+
+/**
+ * The instances in the rows of a statement that the program writes: it must give all columns of the entity, by their
+ * names (`select().from_statement()` in SQLAlchemy). Other columns are not read.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session } from "effect-sql-session"
+ * import { SqlClient } from "effect/sql"
+ *
+ * class Category extends Entity.Class<Category>("Category")({
+ *   id: Schema.Int,
+ *   parentId: Schema.NullOr(Schema.Int)
+ * }, { table: "categories", primaryKey: "id", columns: { parentId: "parent_id" } }) {}
+ *
+ * const below = Effect.fn("below")(function*(root: number) {
+ *   const session = yield* Session
+ *   const sql = yield* SqlClient.SqlClient
+ *   return yield* session.all(Query.fromStatement(
+ *     Category,
+ *     sql`WITH RECURSIVE tree AS (
+ *       SELECT * FROM categories WHERE id = ${root}
+ *       UNION ALL SELECT c.* FROM categories c JOIN tree ON c.parent_id = tree.id
+ *     ) SELECT * FROM tree`
+ *   ))
+ * })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromStatement = <E extends Entity.Any>(entity: E, statement: Statement.Fragment): Select<E["Type"]> =>
+  changed(selectOf<E["Type"]>(entity), { source: statement })
+
+/**
+ * As `fromStatement`, of what a query builder has compiled: Kysely, Drizzle and others give text and parameters.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({ id: Schema.Int }, { table: "users", primaryKey: "id" }) {}
+ *
+ * // With Kysely: `Query.fromCompiled(User, db.selectFrom("users").selectAll().where("id", ">", 7).compile())`
+ * const users = Query.fromCompiled(User, { sql: `SELECT * FROM users WHERE id > $1`, parameters: [7] })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromCompiled = <E extends Entity.Any>(entity: E, compiled: Compiled): Select<E["Type"]> =>
+  changed(selectOf<E["Type"]>(entity), { source: { sql: compiled.sql, parameters: compiled.parameters } })
+
+/**
+ * One field of the order of a `keyset`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type KeysetField<E> =
+  | (keyof E & string)
+  | { readonly field: keyof E & string; readonly desc?: boolean | undefined }
+
+/**
+ * The next page of a query: so many rows after a given one, in an order that must be unique as a whole (end it with the
+ * key). Unlike `offset`, it does not read what it leaves out, and rows that come or go meanwhile do not shift the pages.
+ *
+ * `after` is the last row of the page before, or its fields of the order; without it, this is the first page. NULL comes
+ * last, or first in a descending order, as in PostgreSQL.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   likes: Schema.Int
+ * }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const page = (after?: Post) =>
+ *   Query.select(Post).pipe(Query.keyset({ orderBy: [{ field: "likes", desc: true }, "id"], limit: 20, after }))
+ * ```
+ *
+ * @category ordering
+ * @since 0.1.0
+ */
+export const keyset: {
+  <E>(options: KeysetOptions<E>): <A, J>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(self: Select<E, A, J>, options: KeysetOptions<E>): Select<E, A, J>
+} = Fn.dual(2, (self: Select<unknown>, { after, limit, orderBy: fields }: KeysetOptions<Record<string, unknown>>) => {
+  const orders = fields.map((order) =>
+    typeof order === "string" ? { field: order, desc: false } : { field: order.field, desc: order.desc ?? false }
+  )
+  const ordering = (of: Expression.Columns<Record<string, unknown>>) =>
+    orders.map(({ desc, field }) => desc ? of[field]!.desc : of[field]!.asc)
+  const ordered = changed(self, { orderings: [...self.orderings, ordering as Of], limit })
+  return after === undefined
+    ? ordered
+    : where(ordered, ((of: Expression.Columns<Record<string, unknown>>) => behind(of, orders, after)) as never)
+})
+
+/**
+ * Options of `keyset`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeysetOptions<E> {
+  readonly orderBy: ReadonlyArray<KeysetField<E>>
+  /** The rows of a page. */
+  readonly limit: number
+  /** The last row of the page before. */
+  readonly after?: Partial<E> | undefined
+}
+
+type Named = Readonly<Record<string, Expression.Column<unknown>>>
+
+/** Behind a row in an order: equal in the fields before, and behind it in the next one. */
+const behind = (
+  of: Named,
+  orders: ReadonlyArray<{ readonly field: string; readonly desc: boolean }>,
+  row: Readonly<Record<string, unknown>>
+): Expression.Expr<boolean> =>
+  Expression.or(orders.map(({ desc, field }, index) =>
+    Expression.and([
+      ...orders.slice(0, index).map((before) => of[before.field]!.eq(row[before.field] ?? null)),
+      isAfter(of[field]!, row[field], desc)
+    ])
+  ))
+
+/** NULL is the greatest value in the order of PostgreSQL. */
+const isAfter = (column: Expression.Column<unknown>, value: unknown, desc: boolean): Statement.Fragment => {
+  const absent = value === undefined || value === null || (Option.isOption(value) && Option.isNone(value))
+  if (desc) return absent ? column.isNotNull : column.lt(value)
+  return absent ? Expression.or([]) : Expression.or([column.gt(value), column.isNull])
+}
+
+/**
+ * Writes a query as text and parameters, as a session of a registry would send it: to look at, to log, or to run
+ * elsewhere. `SchemaError` for what a session would refuse.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Registry } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({ id: Schema.Int }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const App = Registry.make({ entities: [User] })
+ *
+ * Effect.runSync(Query.toSql(Query.where(Query.select(User), { id: 7 }), App))
+ * // { sql: `SELECT t."id" FROM "users" AS t WHERE (t."id" = $1)`, parameters: [7] }
+ * ```
+ *
+ * @category converting
+ * @since 0.1.0
+ */
+export const toSql: {
+  (registry: Registry): (self: Any) => Effect.Effect<Compiled, Schema.SchemaError>
+  (self: Any, registry: Registry): Effect.Effect<Compiled, Schema.SchemaError>
+} = Fn.dual(2, (self: Any, registry: Registry) =>
+  Effect.suspend(() =>
+    Effect.fromResult(Result.map(SelectSql.select(registry, mappingOf(registry, self.entity), self), ({ fragment }) => {
+      const [sql, parameters] = PgClient.makeCompiler().compile(fragment, true)
+      return { sql, parameters }
+    }))
+  ))
+
+/**
  * Replaces what the session holds of the rows by what the database has now (`populate_existing` in SQLAlchemy).
  *
  * The flush before the query has written what waited. Where there is none (`withoutAutoflush`), changes of these rows
@@ -511,18 +879,65 @@ export const leftJoin: typeof join = Fn.dual(2, withJoins(true))
  * )
  *
  * const silent = Query.where(Query.select(User), Query.not(Query.exists(User.posts)))
+ *
+ * // Any other query will do: its callbacks may name the columns of the one around it.
+ * const named = Query.select(User).pipe(
+ *   Query.where((user) =>
+ *     Query.exists(Query.where(Query.select(Post), (post) => [post.authorId.eq(user.id), post.title.eq(user.name)]))
+ *   )
+ * )
  * ```
  *
  * @category relations
  * @since 0.1.0
  */
-export const exists = <From, To, Value>(
-  relation: Relation.Relation<From, To, Value>,
-  of?: (columns: Expression.Columns<To>) => Fragments
-): Expression.Expr<boolean> & (<A, J>(self: Select<From, A, J>) => Select<From, A, J>) => {
-  const fragment = Existence.make(relation, of as Of | undefined)
-  return Object.assign(<A, J>(self: Select<From, A, J>) => where(self, fragment), fragment)
+export const exists: {
+  <From, To, Value>(
+    relation: Relation.Relation<From, To, Value>,
+    of?: (columns: Expression.Columns<To>) => Fragments
+  ): Expression.Expr<boolean> & (<A, J>(self: Select<From, A, J>) => Select<From, A, J>)
+  <E, A>(query: Select<E, A>): Expression.Expr<boolean> & (<E, A, J>(self: Select<E, A, J>) => Select<E, A, J>)
+} = (of: Relation.Any | Any, callback?: unknown) => {
+  const fragment = Statement.fragment(
+    isQuery(of)
+      ? [Statement.literal("EXISTS ("), Placeholder.subquery(of), Statement.literal(")")]
+      : [Placeholder.related(of, callback as Of | undefined)]
+  )
+  return Object.assign((self: Any) => where(self, fragment), fragment) as never
 }
+
+/**
+ * The value of a query of one column and at most one row, inside another query.
+ *
+ * The callback of its `where` may name the columns of the query around it.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   authorId: Schema.Int,
+ *   likes: Schema.Int
+ * }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const best = (authorId: number) =>
+ *   Query.select(Post).pipe(
+ *     Query.where({ authorId }),
+ *     Query.columns((post) => ({ likes: Query.max(post.likes) }))
+ *   )
+ *
+ * const bestPosts = (authorId: number) =>
+ *   Query.select(Post).pipe(Query.where((post) => post.likes.eq(Query.subquery(best(authorId)))))
+ * ```
+ *
+ * @category relations
+ * @since 0.1.0
+ */
+// What the query gives in its only column: `any`, as the entity and the joins do not matter.
+export const subquery = <E, A>(query: Select<E, A>): Expression.Expr<NonNullable<A[keyof A]>> =>
+  Statement.fragment([Statement.literal("("), Placeholder.subquery(query), Statement.literal(")")])
 
 /**
  * A relation with a query of its own for what it leads to: what `related` and `nested` make, and `include` takes.

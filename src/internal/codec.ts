@@ -15,6 +15,9 @@ export interface Codec {
   readonly check: (value: unknown) => Passed
   /** Says that the column can only be `json` or `jsonb`: what is encoded is a record, or anything. */
   readonly isJson: boolean
+  readonly kind: "text" | "array" | "json" | "other"
+  /** As `decode`, at no cost for a value that is plain. */
+  readonly read: (encoded: unknown) => Passed
 }
 
 type Guard = (u: unknown) => boolean
@@ -78,6 +81,24 @@ const isJson = (ast: SchemaAST.AST): boolean => {
   }
 }
 
+/** What a column holds, as far as operators differ by it. */
+const kindOf = (ast: SchemaAST.AST): Codec["kind"] => {
+  if (isJson(ast)) return "json"
+  switch (ast._tag) {
+    case "String":
+    case "TemplateLiteral":
+      return "text"
+    case "Arrays":
+      return "array"
+    case "Union": {
+      const kinds = new Set(ast.types.filter((type) => type._tag !== "Null").map(kindOf))
+      return kinds.size === 1 ? Array.from(kinds)[0]! : "other"
+    }
+    default:
+      return "other"
+  }
+}
+
 const passed = (exit: Exit.Exit<unknown, Schema.SchemaError>): Passed => {
   if (Exit.isSuccess(exit)) return Result.succeed(exit.value)
   const error = Exit.findErrorOption(exit)
@@ -100,11 +121,16 @@ export const make = (schema: Schema.Top): Codec => {
   const checked = Schema.decodeUnknownExit(Schema.toType(runnable))
   const plain = (value: unknown): Passed =>
     guard !== undefined && !hasChecks(schema.ast) && guard(value) ? Result.succeed(value) : passed(checked(value))
+  const isPlain = guard ?? never
+  const decoded = (encoded: unknown): Passed => passed(decode(encoded))
+  const encodedAst = SchemaAST.toEncoded(schema.ast)
   return {
+    kind: kindOf(encodedAst),
+    read: (encoded) => isPlain(encoded) ? Result.succeed(encoded) : decoded(encoded),
     check: guard === undefined ? (value) => passed(encode(value)) : plain,
-    isJson: isJson(SchemaAST.toEncoded(schema.ast)),
-    isPlain: guard ?? never,
-    decode: (encoded) => passed(decode(encoded)),
+    isJson: isJson(encodedAst),
+    isPlain,
+    decode: decoded,
     encodesPlain: guard !== undefined,
     encode: guard !== undefined ? Result.succeed : (value) => passed(encode(value))
   }

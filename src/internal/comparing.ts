@@ -39,3 +39,9 @@ export const list = (mapping: EntityMapping, column: Column, values: ReadonlyArr
     const encoded = orReport(encode(mapping, column, value), errors)
     return column.codec.isJson && encoded !== null ? JSON.stringify(encoded) : encoded
   }))
+
+/** One element of an array, as the array's schema has it. */
+export const element = (mapping: EntityMapping, column: Column, value: unknown, errors: Errors): unknown => {
+  const encoded = orReport(encode(mapping, column, [value]), errors)
+  return Array.isArray(encoded) ? encoded[0] : encoded
+}

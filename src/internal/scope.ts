@@ -6,9 +6,9 @@ import type * as Query from "../Query.ts"
 import type { Registry } from "../Registry.ts"
 import type * as Relation from "../Relation.ts"
 import * as Comparing from "./comparing.ts"
-import * as Existence from "./existence.ts"
 import { fieldError } from "./input.ts"
 import type { EntityMapping, MappedRelation } from "./mapping.ts"
+import * as Placeholder from "./placeholder.ts"
 
 interface Named {
   readonly mapping: EntityMapping
@@ -25,6 +25,8 @@ export interface Scope {
   readonly outer: Scope | undefined
   /** The number of tables that are named so far, in this query and those around it. */
   readonly counter: { count: number }
+  /** Writes a query that stands inside of this one. */
+  readonly subquery: (scope: Scope, query: Query.Any) => ReadonlyArray<Statement.Segment>
 }
 
 const noSuchField = (mapping: EntityMapping, field: string): Schema.SchemaError =>
@@ -40,7 +42,10 @@ const columnsOf = ({ alias, mapping }: Named, errors: Comparing.Errors): Record<
         Expression.column({
           name: `${alias}.${column.quoted}`,
           encode: (value) => Comparing.orReport(Comparing.check(mapping, column, value), errors),
-          list: (values) => Comparing.list(mapping, column, values, errors)
+          list: (values) => Comparing.list(mapping, column, values, errors),
+          element: (value) => Comparing.element(mapping, column, value, errors),
+          decode: column.codec.read,
+          kind: column.codec.kind
         })
     })
   }
@@ -59,7 +64,8 @@ const open = (
   registry: Registry,
   named: Named,
   errors: Comparing.Errors,
-  outer: Scope | undefined
+  outer: Scope | undefined,
+  subquery: Scope["subquery"]
 ): Scope => ({
   registry,
   errors,
@@ -67,12 +73,17 @@ const open = (
   columns: columnsOf(named, errors),
   joined: {},
   outer,
-  counter: outer?.counter ?? { count: 0 }
+  counter: outer?.counter ?? { count: 0 },
+  subquery
 })
 
 /** The scope of a query of an entity, whose rows are named `t`. */
-export const make = (registry: Registry, mapping: EntityMapping, errors: Comparing.Errors): Scope =>
-  open(registry, { mapping, alias: "t" }, errors, undefined)
+export const make = (
+  registry: Registry,
+  mapping: EntityMapping,
+  errors: Comparing.Errors,
+  subquery: Scope["subquery"]
+): Scope => open(registry, { mapping, alias: "t" }, errors, undefined, subquery)
 
 type Columns = ReadonlyArray<{ readonly quoted: string }>
 
@@ -143,11 +154,14 @@ export const join = (scope: Scope, join: Query.Join): ReadonlyArray<Statement.Se
   return [Statement.literal(` ${join.left ? "LEFT JOIN" : "JOIN"} ${tables} ON ${on}`)]
 }
 
-const exists = (scope: Scope, { of, relation }: Existence.Existence): ReadonlyArray<Statement.Segment> => {
+const related = (
+  scope: Scope,
+  { of, relation }: Extract<Placeholder.Placeholder, { readonly _tag: "Related" }>
+): ReadonlyArray<Statement.Segment> => {
   const source = sourceOf(scope, relation)
   if (source === undefined) return foreign(scope, "exists")
   const { on, tables, target } = pathOf(scope, source, of !== undefined)
-  const inner = open(scope.registry, target, scope.errors, scope)
+  const inner = open(scope.registry, target, scope.errors, scope, scope.subquery)
   return [
     Statement.literal(`EXISTS (SELECT FROM ${tables} WHERE ${on}`),
     ...(of === undefined
@@ -157,12 +171,25 @@ const exists = (scope: Scope, { of, relation }: Existence.Existence): ReadonlyAr
   ]
 }
 
+/** The scope of a query inside another one: its rows have a name of their own. */
+export const inside = (outer: Scope, mapping: EntityMapping): Scope =>
+  open(outer.registry, { mapping, alias: `t${++outer.counter.count}` }, outer.errors, outer, outer.subquery)
+
+const written = (scope: Scope, placeholder: Placeholder.Placeholder): ReadonlyArray<Statement.Segment> => {
+  switch (placeholder._tag) {
+    case "Related":
+      return related(scope, placeholder)
+    case "Subquery":
+      return scope.subquery(scope, placeholder.query)
+  }
+}
+
 /** Writes what a fragment leaves to the query that it stands in. */
-const resolved = (scope: Scope, fragment: Statement.Fragment): Statement.Fragment =>
-  fragment.segments.some(Existence.isExistence)
+export const resolved = (scope: Scope, fragment: Statement.Fragment): Statement.Fragment =>
+  fragment.segments.some(Placeholder.isPlaceholder)
     ? Statement.fragment(
       fragment.segments.flatMap((segment) =>
-        Existence.isExistence(segment) ? exists(scope, segment.existence) : [segment]
+        Placeholder.isPlaceholder(segment) ? written(scope, segment.placeholder) : [segment]
       )
     )
     : fragment

@@ -33,10 +33,10 @@ const lockWords: Readonly<Record<Query.LockOptions["lock"], string>> = {
 }
 
 /** The locking clause, with its leading space. */
-const lockClause = (lock: Query.LockOptions | undefined): string =>
+const lockClause = (lock: Query.LockOptions | undefined, others: ReadonlyArray<string> = []): string =>
   lock === undefined
     ? ""
-    : ` FOR ${lockWords[lock.lock]} OF t${
+    : ` FOR ${lockWords[lock.lock]} OF ${["t", ...others].join(", ")}${
       lock.skipLocked === true ? " SKIP LOCKED" : lock.noWait === true ? " NOWAIT" : ""
     }`
 
@@ -48,21 +48,14 @@ export interface Clauses {
   readonly page: ReadonlyArray<Statement.Segment>
 }
 
-/** Writes the clauses of a query whose rows are named `t`. */
-export const clauses = (
-  registry: Registry,
-  mapping: EntityMapping,
-  query: Query.Select<unknown, unknown>,
-  errors: Errors
-): Clauses => {
-  const scope = Scope.make(registry, mapping, errors)
+const clausesIn = (scope: Scope.Scope, query: Query.Any): Clauses => {
+  const { errors } = scope
+  const { mapping } = scope.tables[0]!
   const joins = query.joins.flatMap((join) => Scope.join(scope, join))
-  const conditions = query.conditions.flatMap((condition) => Scope.conditions(scope, condition))
-  const orderings = query.orderings.flatMap((of) => Scope.fragments(scope, of))
   return {
     joins,
-    conditions,
-    orderings,
+    conditions: query.conditions.flatMap((condition) => Scope.conditions(scope, condition)),
+    orderings: query.orderings.flatMap((of) => Scope.fragments(scope, of)),
     page: [
       ...natural(mapping, "limit", query.limit, errors),
       ...natural(mapping, "offset", query.offset, errors)
@@ -70,29 +63,95 @@ export const clauses = (
   }
 }
 
+/** Writes the clauses of a query whose rows are named `t`. */
+export const clauses = (
+  registry: Registry,
+  mapping: EntityMapping,
+  query: Query.Any,
+  errors: Errors
+): Clauses => clausesIn(Scope.make(registry, mapping, errors, subquery), query)
+
 export const whereClause = (conditions: ReadonlyArray<Statement.Fragment>): ReadonlyArray<Statement.Segment> =>
   conditions.length === 0 ? [] : [Statement.literal(" WHERE "), ...Expression.and(conditions).segments]
 
-export const orderClause = (orderings: ReadonlyArray<Statement.Fragment>): ReadonlyArray<Statement.Segment> =>
-  orderings.length === 0 ? [] : [Statement.literal(" ORDER BY "), ...commaList(orderings)]
+const listClause = (keyword: string, parts: ReadonlyArray<Statement.Fragment>): ReadonlyArray<Statement.Segment> =>
+  parts.length === 0 ? [] : [Statement.literal(keyword), ...commaList(parts)]
 
-/** Writes a query, or says which value does not fit its field. */
-export const select = (
-  registry: Registry,
-  mapping: EntityMapping,
-  query: Query.Select<unknown, unknown>
-): R.Result<Statement.Fragment, Schema.SchemaError> => {
-  const errors: Errors = []
-  const { conditions, joins, orderings, page } = clauses(registry, mapping, query, errors)
-  const segments: ReadonlyArray<Statement.Segment> = [
-    Statement.literal(`SELECT ${mapping.selectList} FROM ${mapping.table} AS t`),
+export const orderClause = (orderings: ReadonlyArray<Statement.Fragment>): ReadonlyArray<Statement.Segment> =>
+  listClause(" ORDER BY ", orderings)
+
+const distinctClause = (scope: Scope.Scope, { distinct }: Query.Any): ReadonlyArray<Statement.Segment> => {
+  if (typeof distinct === "boolean") return distinct ? [Statement.literal("DISTINCT ")] : []
+  return [Statement.literal("DISTINCT ON ("), ...commaList(Scope.fragments(scope, distinct)), Statement.literal(") ")]
+}
+
+const groupClauses = (scope: Scope.Scope, query: Query.Any): ReadonlyArray<Statement.Segment> => {
+  const havings = query.havings.flatMap((of) => Scope.fragments(scope, of))
+  return [
+    ...listClause(" GROUP BY ", query.groupings.flatMap((of) => Scope.fragments(scope, of))),
+    ...(havings.length === 0 ? [] : [Statement.literal(" HAVING "), ...Expression.and(havings).segments])
+  ]
+}
+
+/** One column of plain rows. */
+export interface Output {
+  readonly name: string
+  readonly decode: Expression.Decode | undefined
+}
+
+const outputsOf = (scope: Scope.Scope, query: Query.Any): ReadonlyArray<Output & { readonly of: Statement.Fragment }> =>
+  Object.entries(query.columns?.(scope.columns as never, scope.joined as never) ?? {}).map(([name, of]) => ({
+    name,
+    of: Scope.resolved(scope, of),
+    decode: (of as Expression.Expr<unknown>)["~decode"]
+  }))
+
+const checkNames = (scope: Scope.Scope, names: ReadonlyArray<string>): void => {
+  for (const name of names) {
+    if (Object.hasOwn(scope.joined, name)) continue
+    const message = "no joined table has this name"
+    scope.errors.push(fieldError(scope.tables[0]!.mapping, name, new SchemaIssue.InvalidValue({ message })))
+  }
+}
+
+const lockIn = (scope: Scope.Scope, query: Query.Any): string => {
+  const names = query.lock?.of ?? []
+  checkNames(scope, names)
+  return lockClause(
+    query.lock,
+    query.joins.flatMap(({ name }, index) => names.includes(name) ? [scope.tables[index + 1]!.alias] : [])
+  )
+}
+
+const selectIn = (
+  scope: Scope.Scope,
+  query: Query.Any,
+  outputs: ReadonlyArray<Statement.Fragment>
+): ReadonlyArray<Statement.Segment> => {
+  const { alias, mapping } = scope.tables[0]!
+  const { conditions, joins, orderings, page } = clausesIn(scope, query)
+  return [
+    Statement.literal("SELECT "),
+    ...distinctClause(scope, query),
+    ...commaList(outputs),
+    Statement.literal(` FROM ${mapping.table} AS ${alias}`),
     ...joins,
     ...whereClause(conditions),
+    ...groupClauses(scope, query),
     ...orderClause(orderings),
-    ...page,
-    Statement.literal(lockClause(query.lock))
+    ...page
   ]
-  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))
+}
+
+/** A query inside another one: it gives its columns, or the key of its rows. */
+const subquery = (outer: Scope.Scope, query: Query.Any): ReadonlyArray<Statement.Segment> => {
+  const scope = Scope.inside(outer, mappingOf(outer.registry, query.entity))
+  const { alias, mapping } = scope.tables[0]!
+  joinAhead(scope, query)
+  const outputs = query.columns === undefined
+    ? mapping.key.map(({ quoted }) => Statement.fragment([Statement.literal(`${alias}.${quoted}`)]))
+    : outputsOf(scope, query).map(({ of }) => of)
+  return selectIn(scope, query, outputs)
 }
 
 /** The SELECT of one row by its key. */

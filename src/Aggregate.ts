@@ -1,0 +1,170 @@
+/**
+ * Aggregates, and expressions of the program's own, for `Query.columns` and `Query.having`: all of them are part of
+ * `Query`.
+ *
+ * @since 0.1.0
+ */
+import { Option, Result, type Schema } from "effect"
+import { Statement } from "effect/sql"
+import * as Expression from "./Expression.ts"
+import * as Codec from "./internal/codec.ts"
+
+type Column<T> = Expression.Column<T>
+
+type Decode = Expression.Decode
+
+type Expr<T> = Expression.Expr<T>
+
+const call = <T>(before: string, of: Statement.Fragment, after: string, decode?: Decode): Column<T> =>
+  Expression.derived<T>(of, before, after, decode)
+
+const nothing = Statement.fragment([])
+
+/** Counts come as `bigint`, and are small enough for a number. */
+const counted: Decode = (value) => Result.succeed(Number(value))
+
+const orNull = (decode: Decode | undefined): Decode | undefined =>
+  decode === undefined ? undefined : (value) => value === null ? Result.succeed(null) : decode(value)
+
+type Present<T> = T extends Option.Option<infer A> ? A : NonNullable<T>
+
+/**
+ * Counts rows, or the values of an expression that are not NULL.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   email: Schema.NullOr(Schema.String)
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const counts = Query.select(User).pipe(
+ *   Query.columns((user) => ({ users: Query.count(), withEmail: Query.count(user.email) }))
+ * )
+ * ```
+ *
+ * @category aggregates
+ * @since 0.1.0
+ */
+export const count = (of?: Statement.Fragment): Expression.Column<number> =>
+  of === undefined ? call("count(*)", nothing, "", counted) : call("count(", of, ")", counted)
+
+/**
+ * Counts the different values of an expression.
+ *
+ * @example
+ * ```ts
+ * import { Query } from "effect-sql-session"
+ * import type { Expression } from "effect-sql-session"
+ *
+ * const cities = (city: Expression.Column<string>) => Query.countDistinct(city)
+ * ```
+ *
+ * @category aggregates
+ * @since 0.1.0
+ */
+export const countDistinct = (of: Statement.Fragment): Expression.Column<number> => call("count(DISTINCT ", of, ")", counted)
+
+/**
+ * Adds up the values of an expression, as a floating-point number; `null` if there are none. For exact sums of `numeric`
+ * write an `expression` of your own.
+ *
+ * @example
+ * ```ts
+ * import { Query } from "effect-sql-session"
+ * import type { Expression } from "effect-sql-session"
+ *
+ * const total = (price: Expression.Column<number>) => Query.sum(price)
+ * ```
+ *
+ * @category aggregates
+ * @since 0.1.0
+ */
+export const sum = (of: Statement.Fragment): Expression.Column<number | null> => call("sum(", of, ")::float8")
+
+/**
+ * The mean of the values of an expression; `null` if there are none.
+ *
+ * @example
+ * ```ts
+ * import { Query } from "effect-sql-session"
+ * import type { Expression } from "effect-sql-session"
+ *
+ * const mean = (age: Expression.Column<number>) => Query.avg(age)
+ * ```
+ *
+ * @category aggregates
+ * @since 0.1.0
+ */
+export const avg = (of: Statement.Fragment): Expression.Column<number | null> => call("avg(", of, ")::float8")
+
+/**
+ * The least value of an expression, decoded as its column is; `null` if there are none.
+ *
+ * @example
+ * ```ts
+ * import { Query } from "effect-sql-session"
+ * import type { Expression } from "effect-sql-session"
+ *
+ * const youngest = (age: Expression.Column<number>) => Query.min(age)
+ * ```
+ *
+ * @category aggregates
+ * @since 0.1.0
+ */
+export const min = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> => call("min(", of, ")", orNull(present(of)))
+
+/**
+ * The greatest value of an expression, decoded as its column is; `null` if there are none.
+ *
+ * @example
+ * ```ts
+ * import { Query } from "effect-sql-session"
+ * import type { Expression } from "effect-sql-session"
+ *
+ * const oldest = (age: Expression.Column<number>) => Query.max(age)
+ * ```
+ *
+ * @category aggregates
+ * @since 0.1.0
+ */
+export const max = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> => call("max(", of, ")", orNull(present(of)))
+
+/** What is there is no `Option` any more: none of them is absent. */
+const present = (of: Expr<unknown>): Decode | undefined => {
+  const decode = of["~decode"]
+  return decode === undefined
+    ? undefined
+    : (value) => Result.map(decode(value), (decoded) => Option.isOption(decoded) ? Option.getOrNull(decoded) : decoded)
+}
+
+/**
+ * Gives a fragment of `effect/sql` a type, and a schema that decodes its values, for `columns`.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ * import type { SqlClient } from "effect/sql"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const initials = (sql: SqlClient.SqlClient) =>
+ *   Query.select(User).pipe(
+ *     Query.columns((user) => ({ initial: Query.expression(Schema.String, sql`left(${user.name}, 1)`) }))
+ *   )
+ * ```
+ *
+ * @category columns
+ * @since 0.1.0
+ */
+export const expression = <S extends Schema.Top>(schema: S, of: Statement.Fragment): Expression.Column<S["Type"]> => {
+  const codec = Codec.make(schema)
+  return Expression.typed(of, codec)
+}
