@@ -121,6 +121,7 @@ const many = Effect.fnUntraced(function*(
 /** The row of a key that is read again with its peers, if it has expired. */
 const fresh = Effect.fnUntraced(function*(
   core: Core,
+  relation: MappedRelation,
   resolved: Extract<Reads.Resolved, { readonly _tag: "Key" }>,
   options: LoadOptions
 ): Effect.fn.Return<SessionState.Entry, Reads.CurrentError> {
@@ -134,8 +135,9 @@ const fresh = Effect.fnUntraced(function*(
   }
   if (entry === undefined || !SessionState.isExpired(unit, entry)) {
     if (entry !== undefined) return entry
-  } else if (options.peers ?? core.peers) {
-    const expired = peersOf(core, key).filter((peer) => {
+  } else {
+    yield* afterOthers
+    const expired = companions(core, relation, key, options).filter((peer) => {
       const held = SessionState.entryFor(unit, peer)
       return held !== undefined && SessionState.isExpired(unit, held) && !SessionState.isDeleted(unit, peer)
     })
@@ -179,7 +181,7 @@ const one = Effect.fnUntraced(function*(
   resolved: Extract<Reads.Resolved, { readonly _tag: "Key" }>,
   options: LoadOptions
 ): Effect.fn.Return<Option.Option<SessionState.Row>, Reads.CurrentError> {
-  let entry = yield* fresh(core, resolved, options)
+  let entry = yield* fresh(core, relation, resolved, options)
   if (relation.foreignKey!.columns.some(({ field }) => entry.links?.has(field))) {
     yield* flush(core)
     entry = SessionState.entryFor(unitOf(core), resolved.key) ?? entry
