@@ -8,6 +8,7 @@ import type { Attached } from "./attach.ts"
 import { allHeld } from "./children.ts"
 import * as Collections from "./collections.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
+import * as Entailed from "./entailed.ts"
 import * as Hydrate from "./hydrate.ts"
 import { flush } from "./levels.ts"
 import type { EntityMapping, MappedRelation } from "./mapping.ts"
@@ -36,8 +37,8 @@ export const relationOf = (
 
 /** What the unit of work has changed since the last flush touches what a relation leads to. */
 const isTouched = (core: Core, relation: MappedRelation): boolean => {
-  const { touched } = unitOf(core)
-  if (touched.size === 0) return false
+  if (unitOf(core).touched.size === 0) return false
+  const touched = Entailed.touched(unitOf(core), core.registry)
   const target = core.registry.mappings.get(relation.target)!
   return touched.has(target) ||
     (relation.pairs !== undefined && touched.has(relation.pairs.table)) ||
