@@ -66,7 +66,8 @@ export const count = (of?: Statement.Fragment): Expression.Column<number> =>
  * @category aggregates
  * @since 0.1.0
  */
-export const countDistinct = (of: Statement.Fragment): Expression.Column<number> => call("count(DISTINCT ", of, ")", counted)
+export const countDistinct = (of: Statement.Fragment): Expression.Column<number> =>
+  call("count(DISTINCT ", of, ")", counted)
 
 /**
  * Adds up the values of an expression, as a floating-point number; `null` if there are none. For exact sums of `numeric`
@@ -115,7 +116,8 @@ export const avg = (of: Statement.Fragment): Expression.Column<number | null> =>
  * @category aggregates
  * @since 0.1.0
  */
-export const min = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> => call("min(", of, ")", orNull(present(of)))
+export const min = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> =>
+  call("min(", of, ")", orNull(present(of)))
 
 /**
  * The greatest value of an expression, decoded as its column is; `null` if there are none.
@@ -131,7 +133,8 @@ export const min = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | n
  * @category aggregates
  * @since 0.1.0
  */
-export const max = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> => call("max(", of, ")", orNull(present(of)))
+export const max = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> =>
+  call("max(", of, ")", orNull(present(of)))
 
 /** What is there is no `Option` any more: none of them is absent. */
 const present = (of: Expr<unknown>): Decode | undefined => {

@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import { Option, Predicate, type Result, type SchemaIssue } from "effect"
+import { Option, Predicate, Result, type SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import * as Placeholder from "./internal/placeholder.ts"
 import { arrayText } from "./internal/transport.ts"
@@ -520,6 +520,25 @@ const plainText = { encode: identity, list: plainList, kind: "text" } as const
  */
 // Which operators a column has is decided by its type; at run time all of them are there.
 export const column = <T>(operands: Operands): Column<T> => new ColumnImpl(operands) as unknown as Column<T>
+
+/**
+ * Gives a fragment the type of a codec.
+ *
+ * @internal
+ */
+export const typed = <T>(
+  of: Statement.Fragment,
+  codec: { readonly check: Decode; readonly read: Decode; readonly kind: Operands["kind"] }
+): Column<T> => {
+  const encode = (value: unknown): unknown => Result.getOrElse(codec.check(value), () => value)
+  return column({
+    name: of.segments,
+    encode,
+    list: (values) => arrayText(values.map(encode)),
+    decode: codec.read,
+    kind: codec.kind
+  })
+}
 
 /**
  * Makes an expression around another one: its values are those of the other, unless `decode` says otherwise.

@@ -438,6 +438,14 @@ export const distinctOn: {
 } = Fn.dual(2, (self: Select<unknown>, of: Of) => changed(self, { distinct: of }))
 
 /**
+ * The first value of a row: the instance itself of an instance, the first column of a plain row.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Scalar<A> = "~effect-sql-session/Mapped" extends keyof A ? A : A[keyof A]
+
+/**
  * The values of a row of expressions.
  *
  * @category models
@@ -462,7 +470,7 @@ export type RowOf<R> = { readonly [K in keyof R]: R[K] extends Expression.Expr<i
  *
  * const perAuthor = Query.select(Post).pipe(
  *   Query.groupBy((post) => post.authorId),
- *   Query.having((post) => Query.greater(Query.count(), 1)),
+ *   Query.having(() => Query.count().gt(1)),
  *   Query.columns((post) => ({ author: post.authorId, posts: Query.count(), best: Query.max(post.likes) }))
  * )
  *
@@ -532,7 +540,7 @@ export const groupBy: {
  *
  * const bigCities = Query.select(User).pipe(
  *   Query.groupBy((user) => user.city),
- *   Query.having(() => Query.greater(Query.count(), 1000)),
+ *   Query.having(() => Query.count().gt(1000)),
  *   Query.columns((user) => ({ city: user.city }))
  * )
  * ```
@@ -639,8 +647,8 @@ export type KeysetField<E> =
  * @since 0.1.0
  */
 export const keyset: {
-  <E>(options: KeysetOptions<E>): <A, J>(self: Select<E, A, J>) => Select<E, A, J>
-  <E, A, J>(self: Select<E, A, J>, options: KeysetOptions<E>): Select<E, A, J>
+  <E>(options: KeysetOptions<NoInfer<E>>): <A, J>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(self: Select<E, A, J>, options: KeysetOptions<NoInfer<E>>): Select<E, A, J>
 } = Fn.dual(2, (self: Select<unknown>, { after, limit, orderBy: fields }: KeysetOptions<Record<string, unknown>>) => {
   const orders = fields.map((order) =>
     typeof order === "string" ? { field: order, desc: false } : { field: order.field, desc: order.desc ?? false }
@@ -712,13 +720,18 @@ const isAfter = (column: Expression.Column<unknown>, value: unknown, desc: boole
 export const toSql: {
   (registry: Registry): (self: Any) => Effect.Effect<Compiled, Schema.SchemaError>
   (self: Any, registry: Registry): Effect.Effect<Compiled, Schema.SchemaError>
-} = Fn.dual(2, (self: Any, registry: Registry) =>
-  Effect.suspend(() =>
-    Effect.fromResult(Result.map(SelectSql.select(registry, mappingOf(registry, self.entity), self), ({ fragment }) => {
-      const [sql, parameters] = PgClient.makeCompiler().compile(fragment, true)
-      return { sql, parameters }
-    }))
-  ))
+} = Fn.dual(
+  2,
+  (self: Any, registry: Registry) =>
+    Effect.suspend(() =>
+      Effect.fromResult(
+        Result.map(SelectSql.select(registry, mappingOf(registry, self.entity), self), ({ fragment }) => {
+          const [sql, parameters] = PgClient.makeCompiler().compile(fragment, true)
+          return { sql, parameters }
+        })
+      )
+    )
+)
 
 /**
  * Replaces what the session holds of the rows by what the database has now (`populate_existing` in SQLAlchemy).

@@ -376,12 +376,12 @@ export interface SessionService {
   }
   /** The first column of the first row of a statement; of a query, its first instance. */
   readonly scalar: {
-    <E, A>(query: Query.Select<E, A>): Effect.Effect<Option.Option<A>, ReadError>
+    <E, A>(query: Query.Select<E, A>): Effect.Effect<Option.Option<Query.Scalar<A>>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<Option.Option<A[keyof A]>, ReadError>
   }
   /** The first column of all rows of a statement; of a query, its instances. */
   readonly scalars: {
-    <E, A>(query: Query.Select<E, A>): Effect.Effect<ReadonlyArray<A>, ReadError>
+    <E, A>(query: Query.Select<E, A>): Effect.Effect<ReadonlyArray<Query.Scalar<A>>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<ReadonlyArray<A[keyof A]>, ReadError>
   }
   /**

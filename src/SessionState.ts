@@ -332,10 +332,14 @@ export const add = (self: SessionState, pending: Pending): SessionState => ({
  * @category transitions
  * @since 0.1.0
  */
-export const updatePending = (self: SessionState, pending: Pending): SessionState => ({
+export const updatePending = (
+  self: SessionState,
+  pending: Pending,
+  patched: ReadonlyArray<string> = []
+): SessionState => ({
   ...self,
   pending: HashMap.set(self.pending, pending.ref.id, pending),
-  orphans: HashMap.isEmpty(self.orphans) ? self.orphans : Linking.withoutSubject(self.orphans, `#${pending.ref.id}`)
+  orphans: Linking.adopted(self.orphans, `#${pending.ref.id}`, patched)
 })
 
 /**
@@ -368,9 +372,8 @@ export const load = (self: SessionState, entries: ReadonlyArray<Entry>): Session
     dirty: HashSet.size(self.dirty) === 0 ? self.dirty : without(self.dirty, entries),
     detached: HashSet.size(self.detached) === 0 ? self.detached : without(self.detached, entries),
     collections: Collections.read(self, entries),
-    orphans: HashMap.isEmpty(self.orphans)
-      ? self.orphans
-      : entries.reduce((orphans, entry) => Linking.withoutSubject(orphans, entry.key.token), self.orphans)
+    orphans: entries.reduce((orphans, entry) => Linking.withoutSubject(orphans, entry.key.token), self.orphans),
+    replaced: entries.reduce((replaced, entry) => Linking.withoutSubject(replaced, entry.key.token), self.replaced)
   }
 }
 
@@ -453,19 +456,19 @@ export const update = (self: SessionState, entry: Entry, value: Row, patched: It
   const links = entry.links === undefined
     ? undefined
     : new Map(Array.from(entry.links).filter(([field]) => !fields.includes(field)))
-  const next = setEntry(
-    self,
-    {
-      ...entry,
-      value,
-      changed: changedFields(entry, value, fields),
-      links: links?.size === 0 ? undefined : links
-    },
-    fields
-  )
-  return HashMap.isEmpty(self.orphans) || !fields.some((field) => entry.mapping.watched.has(field))
-    ? next
-    : { ...next, orphans: Linking.withoutSubject(self.orphans, entry.key.token) }
+  return {
+    ...setEntry(
+      self,
+      {
+        ...entry,
+        value,
+        changed: changedFields(entry, value, fields),
+        links: links?.size === 0 ? undefined : links
+      },
+      fields
+    ),
+    orphans: Linking.adopted(self.orphans, entry.key.token, fields)
+  }
 }
 
 /**
@@ -482,7 +485,7 @@ export const link = (
   const links = new Map([...(entry.links ?? []), ...columns])
   return {
     ...setEntry(self, { ...entry, changed: entry.changed.filter((field) => !links.has(field)), links }, links.keys()),
-    orphans: HashMap.isEmpty(self.orphans) ? self.orphans : Linking.withoutSubject(self.orphans, entry.key.token)
+    orphans: Linking.adopted(self.orphans, entry.key.token, Array.from(links.keys()))
   }
 }
 
@@ -576,6 +579,8 @@ export const expungeRef = (self: SessionState, id: number, key: IdentityKey.Iden
  */
 export const expire = (self: SessionState, entry: Entry): SessionState => ({
   ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined, epoch: self.epoch - 1 }),
+  orphans: Linking.withoutSubject(self.orphans, entry.key.token),
+  replaced: Linking.withoutSubject(self.replaced, entry.key.token),
   collections: Collections.forget(self.collections, entry.mapping, entry.key.token)
 })
 

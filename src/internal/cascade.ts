@@ -2,7 +2,7 @@
  * Decides what the deletes and unlinks of a unit of work do to other rows, when it is flushed: pure, so where the rows
  * of the database are needed for it, it says which.
  */
-import { HashMap, Option, Result } from "effect"
+import { HashMap, HashSet, Option, Result } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import type { Registry } from "../Registry.ts"
 import { FlushError } from "../SessionError.ts"
@@ -13,6 +13,7 @@ import * as Hydrate from "./hydrate.ts"
 import * as Linking from "./linking.ts"
 import type { EntityMapping, ForeignKey, PairTable } from "./mapping.ts"
 import { absent, nullableOf } from "./nulls.ts"
+import { knownKey } from "./operations.ts"
 
 /** The rows that foreign keys, or pairs, lead to from others, to be read. */
 interface Read {
@@ -37,7 +38,12 @@ class Expansion {
   state: SessionState.SessionState
   readonly passive = new Set<ForeignKey>()
   readonly reads = new Map<string, { readonly read: Read; readonly keys: Array<IdentityKey.IdentityKey> }>()
-  error: FlushError | undefined
+  /** What cannot lose its parent, unless it goes itself. */
+  private readonly stuck = new Map<string, FlushError>()
+  /** Pending rows that will never be written: they are there until the end, so that their children are found. */
+  private readonly gone = new Map<string, number>()
+  /** Deleted rows whose keys pending rows take: what leads there now leads to those. */
+  private readonly taken: ReadonlySet<string>
   private readonly queue: Array<SessionState.Subject> = []
   private readonly registry: Registry
   private readonly found: Found
@@ -48,6 +54,11 @@ class Expansion {
     this.registry = registry
     this.found = found
     this.changed = Children.changed(state)
+    this.taken = new Set(
+      SessionState.pendingRows(state).flatMap((pending) =>
+        knownKey(SessionState.withWritten(state, pending))?.token ?? []
+      )
+    )
   }
 
   run(): void {
@@ -56,6 +67,17 @@ class Expansion {
     for (const orphan of HashMap.values(this.state.orphans)) this.orphan(orphan)
     for (const change of HashMap.values(this.state.pairs)) this.unpair(change)
     for (let parent = this.queue.shift(); parent !== undefined; parent = this.queue.shift()) this.leave(parent)
+    for (const id of this.gone.values()) this.state = SessionState.expungePending(this.state, id)
+  }
+
+  /** The first row that had to lose its parent, could not, and is not deleted itself. */
+  get error(): FlushError | undefined {
+    for (const [id, error] of this.stuck) if (!this.gone.has(id) && !this.isMarked(id)) return error
+    return undefined
+  }
+
+  private isMarked(token: string): boolean {
+    return HashSet.has(this.state.deleted, token)
   }
 
   /** A child that has another parent by now is no orphan. */
@@ -65,7 +87,6 @@ class Expansion {
   }
 
   private replace({ child, foreignKey, parent }: SessionState.Unlinked): void {
-    if (Children.parentOfSubject(this.state, foreignKey, child) !== Linking.idOf(parent)) return
     for (const other of this.childrenOf(parent, foreignKey)) {
       if (Linking.idOf(other) === Linking.idOf(child)) continue
       if (foreignKey.owner?.cascade === "delete-orphan") this.remove(other, foreignKey)
@@ -117,13 +138,15 @@ class Expansion {
   private childrenOf(parent: SessionState.Subject, foreignKey: ForeignKey): ReadonlyArray<SessionState.Subject> {
     const id = Linking.idOf(parent)
     const stored = parent._tag === "Key" ? this.storedChildren(parent.key, foreignKey) : []
-    const subjects = new Map(
-      [
-        ...stored.map((key): SessionState.Subject => ({ _tag: "Key", key })),
-        ...Children.changedOf(this.changed, foreignKey, parent)
-      ].map((subject) => [Linking.idOf(subject), subject])
+    const changed = new Map(
+      Children.changedOf(this.changed, foreignKey, parent).map((subject) => [Linking.idOf(subject), subject])
     )
+    const subjects = new Map([
+      ...stored.map((key) => [key.token, { _tag: "Key", key }] as const),
+      ...(this.taken.has(id) ? [] : changed)
+    ])
     return Array.from(subjects.values()).filter((child) =>
+      !(this.taken.has(id) && changed.has(Linking.idOf(child))) && !this.gone.has(Linking.idOf(child)) &&
       Children.parentOfSubject(this.state, foreignKey, child) === id
     )
   }
@@ -132,6 +155,7 @@ class Expansion {
     parent: IdentityKey.IdentityKey,
     foreignKey: ForeignKey
   ): ReadonlyArray<IdentityKey.IdentityKey> {
+    if (foreignKey.owner?.passiveDeletes === true && this.isMarked(parent.token)) return []
     const { relations } = this.registry.mappings.get(parent.entity)!
     for (const relation of relations) {
       const known = relation.foreignKey === foreignKey
@@ -139,7 +163,7 @@ class Expansion {
         : undefined
       if (known !== undefined && Children.allHeld(this.state, known)) return known
     }
-    return foreignKey.owner?.passiveDeletes === true ? [] : this.read(foreignKey.id, foreignKey, parent)
+    return this.read(foreignKey.id, foreignKey, parent)
   }
 
   private pairedWith(parent: SessionState.Subject, table: PairTable, from: 0 | 1): ReadonlyArray<SessionState.Subject> {
@@ -167,8 +191,8 @@ class Expansion {
 
   private remove(child: SessionState.Subject, over: ForeignKey | undefined): void {
     if (child._tag === "Ref") {
-      if (!HashMap.has(this.state.pending, child.ref.id)) return
-      this.state = SessionState.expungePending(this.state, child.ref.id)
+      if (!HashMap.has(this.state.pending, child.ref.id) || this.gone.has(Linking.idOf(child))) return
+      this.gone.set(Linking.idOf(child), child.ref.id)
     } else {
       const entry = Option.getOrUndefined(SessionState.find(this.state, child.key))
       if (entry === undefined) return
@@ -181,7 +205,8 @@ class Expansion {
   private nullify(child: SessionState.Subject, foreignKey: ForeignKey, parent: SessionState.Subject): void {
     const columns = nullableOf(foreignKey)
     if (columns.length === 0) {
-      this.error ??= notNullable(foreignKey, child, parent)
+      const id = Linking.idOf(child)
+      if (!this.stuck.has(id)) this.stuck.set(id, notNullable(foreignKey, child, parent))
       return
     }
     const nulls = Object.fromEntries(columns.map((column) => [column.field, absent(column)]))
@@ -233,10 +258,10 @@ export const expand = (
   }
   const expansion = new Expansion(state, registry, found)
   expansion.run()
-  if (expansion.error !== undefined) return Result.fail(expansion.error)
-  return Result.succeed(
-    expansion.reads.size > 0
-      ? { _tag: "Reads", reads: Array.from(expansion.reads.values(), ({ read }) => read) }
-      : { _tag: "Decided", state: expansion.state, passive: expansion.passive }
-  )
+  if (expansion.reads.size > 0) {
+    return Result.succeed({ _tag: "Reads", reads: Array.from(expansion.reads.values(), ({ read }) => read) })
+  }
+  return expansion.error !== undefined
+    ? Result.fail(expansion.error)
+    : Result.succeed({ _tag: "Decided", state: expansion.state, passive: expansion.passive })
 }

@@ -7,6 +7,12 @@ import * as Collections from "./collections.ts"
 import * as Linking from "./linking.ts"
 import type { EntityMapping, ForeignKey } from "./mapping.ts"
 
+const idOfRef = (
+  state: SessionState.SessionState,
+  ref: Entity.EntityRef<unknown, unknown>
+): string | undefined =>
+  HashMap.has(state.pending, ref.id) ? `#${ref.id}` : Option.getOrUndefined(SessionState.keyOfRef(state, ref.id))?.token
+
 /** The id of the subject that a foreign key leads to; undefined where it leads nowhere. */
 const parentOf = (
   state: SessionState.SessionState,
@@ -16,12 +22,9 @@ const parentOf = (
   const values: Array<unknown> = []
   for (const { field } of foreignKey.columns) {
     const value = valueOf(field)
-    if (Entity.isColumnRef(value)) {
-      return HashMap.has(state.pending, value.ref.id)
-        ? `#${value.ref.id}`
-        : Option.getOrUndefined(SessionState.keyOfRef(state, value.ref.id))?.token
-    }
-    const plain = Collections.plainValue(value)
+    if (Entity.isColumnRef(value) && value.ref.entity.identifier === foreignKey.target) return idOfRef(state, value.ref)
+    const known = Entity.isColumnRef(value) ? Option.getOrUndefined(SessionState.valueOfRef(state, value)) : value
+    const plain = Collections.plainValue(known)
     if (plain === undefined) return undefined
     values.push(plain)
   }

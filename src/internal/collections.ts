@@ -103,13 +103,13 @@ export const written = (state: SessionState, { deleted, inserted, switched, upda
   return self
 }
 
-/** Forgets what rows that were read again have left, and what they have come to. */
+/** Forgets what leads from rows that were read again, what they have left, and what they have come to. */
 export const read = (state: SessionState, entries: ReadonlyArray<Entry>): Collections => {
   let self = state.collections
   if (HashMap.isEmpty(self)) return self
   for (const { committed, key, mapping } of entries) {
-    const before = mapping.ledTo.length === 0 ? undefined : Option.getOrUndefined(HashMap.get(state.entries, key.token))
-    if (before !== undefined) self = moved(self, mapping, before.committed, committed)
+    const before = Option.getOrUndefined(HashMap.get(state.entries, key.token))
+    if (before !== undefined) self = forget(moved(self, mapping, before.committed, committed), mapping, key.token)
   }
   return self
 }

@@ -13,7 +13,20 @@ export const touch = (self: SessionState, ...what: ReadonlyArray<object>): Sessi
 
 /** Forgets that a child has lost its parent. */
 export const withoutSubject = (unlinked: SessionState["orphans"], id: string): SessionState["orphans"] =>
-  HashMap.filter(unlinked, ({ child }) => idOf(child) !== id)
+  HashMap.isEmpty(unlinked) ? unlinked : HashMap.filter(unlinked, ({ child }) => idOf(child) !== id)
+
+/** A child whose foreign key was given a value again is no orphan of that key. */
+export const adopted = (
+  orphans: SessionState["orphans"],
+  id: string,
+  fields: ReadonlyArray<string>
+): SessionState["orphans"] =>
+  HashMap.isEmpty(orphans) || fields.length === 0
+    ? orphans
+    : HashMap.filter(
+      orphans,
+      ({ child, foreignKey }) => idOf(child) !== id || !foreignKey.columns.some(({ field }) => fields.includes(field))
+    )
 
 /** Tells that rows were deleted or unlinked, which may entail more. */
 export const cascades = (self: SessionState): boolean =>
@@ -47,6 +60,13 @@ export const replace = (self: SessionState, unlinked: Unlinked): SessionState =>
   replaced: HashMap.set(self.replaced, unlinkedId(unlinked, unlinked.parent), unlinked),
   touched: touch(self, ...unlinked.foreignKey.columns)
 })
+
+/** The child that took the place of a parent's other one. */
+export const replacedBy = (
+  self: SessionState,
+  foreignKey: Mapping.ForeignKey,
+  parent: Subject
+): Subject | undefined => Option.getOrUndefined(HashMap.get(self.replaced, `${foreignKey.id} ${idOf(parent)}`))?.child
 
 /** Lets a row be written by the next flush only as long as some of its columns are what they were. */
 export const guard = (

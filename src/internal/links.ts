@@ -4,7 +4,7 @@ import * as Entity from "../Entity.ts"
 import type * as Relation from "../Relation.ts"
 import { FlushError, MappingError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { parentOfEntry, parentOfPending } from "./children.ts"
+import { parentOfEntry, parentOfPending, parentOfSubject } from "./children.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Linking from "./linking.ts"
@@ -86,7 +86,11 @@ const known = Effect.fnUntraced(function*(
 const setPending = (core: Core, { ref }: SessionState.Pending, values: SessionState.Row): void =>
   changeUnit(core, (unit) => {
     const pending = HashMap.getUnsafe(unit.pending, ref.id)
-    return SessionState.updatePending(unit, { ...pending, values: { ...pending.values, ...values } })
+    return SessionState.updatePending(
+      unit,
+      { ...pending, values: { ...pending.values, ...values } },
+      Object.keys(values)
+    )
   })
 
 const setEntry = (core: Core, entry: SessionState.Entry, values: SessionState.Row): void => {
@@ -116,11 +120,52 @@ const setForeignKey = (
 const sidesOf = ({ from, relation, to }: Ends): { readonly child: Reads.Resolved; readonly parent: Reads.Resolved } =>
   relation.kind === "manyToOne" ? { child: from, parent: to } : { child: to, parent: from }
 
+const cannotLose = (foreignKey: ForeignKey): FlushError =>
+  new FlushError({
+    entity: foreignKey.child,
+    reason: "notNullable",
+    detail: `${
+      foreignKey.columns.map(({ field }) => field).join(", ")
+    } is not nullable, so ${foreignKey.name} cannot ` +
+      "be unlinked. Link another, or delete."
+  })
+
+/** Takes a parent from a child, and remembers it as an orphan where it is nothing without. */
+const lose = Effect.fnUntraced(function*(
+  core: Core,
+  foreignKey: ForeignKey,
+  child: Reads.Resolved,
+  parent: SessionState.Subject,
+  orphans: boolean
+): Effect.fn.Return<void, LinkError> {
+  const nullable = nullableOf(foreignKey)
+  if (nullable.length === 0 && !orphans) return yield* cannotLose(foreignKey)
+  if (nullable.length > 0) {
+    yield* setForeignKey(core, child, Object.fromEntries(nullable.map((column) => [column.field, absent(column)])))
+  }
+  if (orphans) changeUnit(core, (unit) => Linking.orphan(unit, { foreignKey, child: subjectOf(child), parent }))
+})
+
+/** The child that this session has linked in the place of another one, and that gives way itself now. */
+const displace = Effect.fnUntraced(function*(
+  core: Core,
+  foreignKey: ForeignKey,
+  parent: SessionState.Subject,
+  by: SessionState.Subject
+): Effect.fn.Return<void, LinkError> {
+  const child = Linking.replacedBy(unitOf(core), foreignKey, parent)
+  if (child === undefined || Linking.idOf(child) === Linking.idOf(by)) return
+  if (parentOfSubject(unitOf(core), foreignKey, child) !== Linking.idOf(parent)) return
+  const resolved = yield* Reads.resolveSubject(core, child)
+  yield* lose(core, foreignKey, resolved, parent, foreignKey.owner!.cascade === "delete-orphan")
+})
+
 const linkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignKey: ForeignKey): Effect.fn.Return<
   void,
   LinkError
 > {
   const { child, parent } = sidesOf(ends)
+  if (foreignKey.owner?.single === true) yield* displace(core, foreignKey, subjectOf(parent), subjectOf(child))
   yield* setForeignKey(core, child, keyValues(foreignKey, parent))
   if (foreignKey.owner?.single !== true) return
   changeUnit(
@@ -145,25 +190,13 @@ const unlinkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignK
 > {
   const { child, parent } = sidesOf(ends)
   if (idOf(parent) !== (yield* parentNow(core, child, foreignKey))) return
-  const nullable = nullableOf(foreignKey)
   const orphans = foreignKey.owner?.cascade === "delete-orphan"
   // A child that must have a parent can lose it only with its row, and only where the parent's side says so.
-  if (nullable.length === 0 && (!orphans || ends.relation.kind === "manyToOne")) {
-    return yield* new FlushError({
-      entity: foreignKey.child,
-      reason: "notNullable",
-      detail: `${foreignKey.columns.map(({ field }) => field).join(", ")} is not nullable, so ${ends.relation.name} ` +
-        "cannot be unlinked. Link another, or delete."
-    })
+  const mayGo = orphans && ends.relation.kind !== "manyToOne"
+  if (nullableOf(foreignKey).length === 0 && !mayGo) {
+    return yield* cannotLose(foreignKey)
   }
-  if (nullable.length > 0) {
-    yield* setForeignKey(core, child, Object.fromEntries(nullable.map((column) => [column.field, absent(column)])))
-  }
-  if (!orphans) return
-  changeUnit(
-    core,
-    (unit) => Linking.orphan(unit, { foreignKey, child: subjectOf(child), parent: subjectOf(parent) })
-  )
+  yield* lose(core, foreignKey, child, subjectOf(parent), orphans)
 })
 
 type Pairs = NonNullable<MappedRelation["pairs"]>

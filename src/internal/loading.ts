@@ -8,6 +8,7 @@ import type { Attached } from "./attach.ts"
 import { allHeld } from "./children.ts"
 import * as Collections from "./collections.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
+import * as Entailed from "./entailed.ts"
 import * as Hydrate from "./hydrate.ts"
 import { flush } from "./levels.ts"
 import type { EntityMapping, MappedRelation } from "./mapping.ts"
@@ -36,8 +37,8 @@ export const relationOf = (
 
 /** What the unit of work has changed since the last flush touches what a relation leads to. */
 const isTouched = (core: Core, relation: MappedRelation): boolean => {
-  const { touched } = unitOf(core)
-  if (touched.size === 0) return false
+  if (unitOf(core).touched.size === 0) return false
+  const touched = Entailed.touched(unitOf(core), core.registry)
   const target = core.registry.mappings.get(relation.target)!
   return touched.has(target) ||
     (relation.pairs !== undefined && touched.has(relation.pairs.table)) ||
@@ -121,6 +122,7 @@ const many = Effect.fnUntraced(function*(
 /** The row of a key that is read again with its peers, if it has expired. */
 const fresh = Effect.fnUntraced(function*(
   core: Core,
+  relation: MappedRelation,
   resolved: Extract<Reads.Resolved, { readonly _tag: "Key" }>,
   options: LoadOptions
 ): Effect.fn.Return<SessionState.Entry, Reads.CurrentError> {
@@ -134,8 +136,9 @@ const fresh = Effect.fnUntraced(function*(
   }
   if (entry === undefined || !SessionState.isExpired(unit, entry)) {
     if (entry !== undefined) return entry
-  } else if (options.peers ?? core.peers) {
-    const expired = peersOf(core, key).filter((peer) => {
+  } else {
+    yield* afterOthers
+    const expired = companions(core, relation, key, options).filter((peer) => {
       const held = SessionState.entryFor(unit, peer)
       return held !== undefined && SessionState.isExpired(unit, held) && !SessionState.isDeleted(unit, peer)
     })
@@ -179,7 +182,7 @@ const one = Effect.fnUntraced(function*(
   resolved: Extract<Reads.Resolved, { readonly _tag: "Key" }>,
   options: LoadOptions
 ): Effect.fn.Return<Option.Option<SessionState.Row>, Reads.CurrentError> {
-  let entry = yield* fresh(core, resolved, options)
+  let entry = yield* fresh(core, relation, resolved, options)
   if (relation.foreignKey!.columns.some(({ field }) => entry.links?.has(field))) {
     yield* flush(core)
     entry = SessionState.entryFor(unitOf(core), resolved.key) ?? entry

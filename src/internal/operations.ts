@@ -41,7 +41,8 @@ export interface Delete {
 
 export type Operation = Insert | Update | Delete
 
-const knownKey = (pending: SessionState.Pending): IdentityKey.IdentityKey | undefined => {
+/** The key of a pending row, where the program gave it. */
+export const knownKey = (pending: SessionState.Pending): IdentityKey.IdentityKey | undefined => {
   for (const column of pending.mapping.key) {
     const value = pending.values[column.field]
     if (value === undefined || Entity.isColumnRef(value)) return undefined

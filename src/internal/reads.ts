@@ -17,7 +17,7 @@ import * as SessionState from "../SessionState.ts"
 import { attach } from "./attach.ts"
 import * as Comparing from "./comparing.ts"
 import { onConnection, values } from "./connection.ts"
-import { changeUnit, type Core, unitOf } from "./core.ts"
+import { changeUnit, type Core, stateOf, unitOf } from "./core.ts"
 import { ensureBegun, flush } from "./levels.ts"
 import { type EntityMapping, keyOf } from "./mapping.ts"
 import * as RelationSql from "./relationSql.ts"
@@ -108,17 +108,19 @@ const fetch = (
 ): Effect.Effect<Option.Option<SessionState.Row>, ReadError> => {
   const wanted = new Map(
     Wanted.keysOf(core.wanted, mapping.name)
-      .filter((other) => inMemory(core, other, true) === "unknown")
+      .filter((other) => inMemory(core, other, true) === "unknown" && R.isSuccess(keyParameters(mapping, other)))
       .map((other) => [other.token, other])
   )
   wanted.delete(key.token)
   if (wanted.size === 0) return reload(core, mapping, key)
-  return Effect.map(reloadAll(core, mapping, [key, ...wanted.values()], undefined), () => {
+  const together = Effect.map(reloadAll(core, mapping, [key, ...wanted.values()], undefined), () => {
     const found = inMemory(core, key, true)
     if (typeof found !== "string") return Option.some(found)
     changeUnit(core, (unit) => SessionState.expunge(unit, key))
     return Option.none()
   })
+  // What another fiber asks for may be what the database refuses. In a transaction there is no second try.
+  return stateOf(core).frames.length > 0 ? together : Effect.catch(together, () => reload(core, mapping, key))
 }
 
 /** The row of a key: from memory unless it must be read. */
@@ -201,6 +203,20 @@ export const resolve = (core: Core, target: unknown): Effect.Effect<Resolved, De
       ? Effect.fail(detached(target, SessionState.isExpunged(unit, target.id) ? "expunged" : "rolledBack"))
       : held(core, { _tag: "Key", mapping: mappingOf(core.registry, target.entity), key, snapshot: undefined })
   })
+
+/** What a subject of the unit of work stands for: it is known to be there. */
+export const resolveSubject = (
+  core: Core,
+  subject: SessionState.Subject
+): Effect.Effect<Resolved, DetachedInstanceError> =>
+  subject._tag === "Ref"
+    ? resolve(core, subject.ref)
+    : Effect.sync(() => ({
+      _tag: "Key" as const,
+      mapping: core.registry.mappings.get(subject.key.entity)!,
+      key: subject.key,
+      snapshot: undefined
+    }))
 
 /** The key of a target, if it has one: no more than a hint. */
 export const keyOfTarget = (core: Core, target: unknown): IdentityKey.IdentityKey | undefined => {

@@ -98,9 +98,8 @@ const keyWithin = (child: EntityMapping, foreignKey: ForeignKey) =>
 }
 
 const readingOf = (core: Core, relation: MappedRelation, query: Query.Any | undefined): Reading => {
-  const source = core.registry.mappings.get(relation.kind === "manyToOne" ? relation.target : relation.source)!
-  const target = core.registry.mappings.get(relation.target)!
   const shape = RelationSql.shapeOf(core.registry, relation, query)
+  const { source, target } = shape
   return {
     source,
     target,

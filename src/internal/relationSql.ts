@@ -24,8 +24,9 @@ export interface Shape {
 }
 
 export const shapeOf = (registry: Registry, relation: MappedRelation, query: Query.Any | undefined): Shape => {
-  const source = registry.mappings.get(relation.source)!
   const target = registry.mappings.get(relation.target)!
+  // A foreign key of the source is the key of the target: that is what rows are looked for by.
+  const source = relation.kind === "manyToOne" ? target : registry.mappings.get(relation.source)!
   const limited = query?.limit !== undefined || query?.offset !== undefined
   return {
     relation,
@@ -101,15 +102,14 @@ const whole = (
   keys: ReadonlyArray<IdentityKey.IdentityKey>,
   errors: Comparing.Errors
 ): ReadonlyArray<Statement.Segment> => {
-  const { keyed, query, relation, source, target } = shape
+  const { keyed, query, source, target } = shape
   const { alias, columns, from } = foundBy(shape)
   const clauses = SelectSql.clauses(registry, target, query, errors)
-  const by = relation.kind === "manyToOne" ? target : source
   return [
     literal(`SELECT ${target.selectList}${keyed ? names(alias, columns) : ""} FROM ${from}`),
     ...clauses.joins,
     ...SelectSql.whereClause([
-      Statement.fragment(among(alias, columns, by, keys, errors)),
+      Statement.fragment(among(alias, columns, source, keys, errors)),
       ...clauses.conditions
     ]),
     ...SelectSql.orderClause(orderings(shape, clauses.orderings))

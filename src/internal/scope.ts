@@ -90,14 +90,22 @@ type Columns = ReadonlyArray<{ readonly quoted: string }>
 const equal = (left: string, leftColumns: Columns, right: string, rightColumns: Columns): string =>
   leftColumns.map(({ quoted }, index) => `${left}.${quoted} = ${right}.${rightColumns[index]!.quoted}`).join(" AND ")
 
-/** The table that a relation leads from, and what the relation is there: the nearest one that has it. */
-const sourceOf = (scope: Scope, relation: Relation.Any): readonly [Named, MappedRelation] | undefined => {
-  for (const named of [...scope.tables].reverse()) {
+/** The table that a relation leads from, and what the relation is there: the first one that has it. */
+const sourceOf = (
+  scope: Scope,
+  relation: Relation.Any,
+  tables: ReadonlyArray<Named>
+): readonly [Named, MappedRelation] | undefined => {
+  for (const named of tables) {
     const found = named.mapping.relations.find((mapped) => mapped.relation === relation)
     if (found !== undefined) return [named, found]
   }
-  return scope.outer === undefined ? undefined : sourceOf(scope.outer, relation)
+  return scope.outer === undefined ? undefined : sourceOf(scope.outer, relation, ownFirst(scope.outer))
 }
+
+const lastFirst = ({ tables }: Scope): ReadonlyArray<Named> => [...tables].reverse()
+
+const ownFirst = ({ tables: [own, ...joined] }: Scope): ReadonlyArray<Named> => [own!, ...joined.reverse()]
 
 const foreign = (scope: Scope, what: string): ReadonlyArray<Statement.Segment> => {
   const { mapping } = scope.tables[0]!
@@ -146,7 +154,7 @@ const pathOf = (scope: Scope, [source, relation]: readonly [Named, MappedRelatio
 
 /** Joins what a relation leads to, and gives its columns a name. */
 export const join = (scope: Scope, join: Query.Join): ReadonlyArray<Statement.Segment> => {
-  const source = sourceOf(scope, join.relation)
+  const source = sourceOf(scope, join.relation, lastFirst(scope))
   if (source === undefined) return foreign(scope, join.name)
   const { on, tables, target } = pathOf(scope, source, true)
   scope.tables.push(target)
@@ -158,7 +166,7 @@ const related = (
   scope: Scope,
   { of, relation }: Extract<Placeholder.Placeholder, { readonly _tag: "Related" }>
 ): ReadonlyArray<Statement.Segment> => {
-  const source = sourceOf(scope, relation)
+  const source = sourceOf(scope, relation, ownFirst(scope))
   if (source === undefined) return foreign(scope, "exists")
   const { on, tables, target } = pathOf(scope, source, of !== undefined)
   const inner = open(scope.registry, target, scope.errors, scope, scope.subquery)

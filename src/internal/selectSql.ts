@@ -3,8 +3,9 @@ import { Result as R, type Schema, SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import * as Expression from "../Expression.ts"
 import type * as Query from "../Query.ts"
-import type { Registry } from "../Registry.ts"
+import { mappingOf, type Registry } from "../Registry.ts"
 import type { Errors } from "./comparing.ts"
+import * as Compiled from "./compiled.ts"
 import { fieldError } from "./input.ts"
 import type { EntityMapping } from "./mapping.ts"
 import * as Scope from "./scope.ts"
@@ -126,14 +127,15 @@ const lockIn = (scope: Scope.Scope, query: Query.Any): string => {
 const selectIn = (
   scope: Scope.Scope,
   query: Query.Any,
-  outputs: ReadonlyArray<Statement.Fragment>
+  outputs: () => ReadonlyArray<Statement.Fragment>
 ): ReadonlyArray<Statement.Segment> => {
   const { alias, mapping } = scope.tables[0]!
+  // The joins come first: the other clauses name their tables.
   const { conditions, joins, orderings, page } = clausesIn(scope, query)
   return [
     Statement.literal("SELECT "),
     ...distinctClause(scope, query),
-    ...commaList(outputs),
+    ...commaList(outputs()),
     Statement.literal(` FROM ${mapping.table} AS ${alias}`),
     ...joins,
     ...whereClause(conditions),
@@ -147,11 +149,48 @@ const selectIn = (
 const subquery = (outer: Scope.Scope, query: Query.Any): ReadonlyArray<Statement.Segment> => {
   const scope = Scope.inside(outer, mappingOf(outer.registry, query.entity))
   const { alias, mapping } = scope.tables[0]!
-  joinAhead(scope, query)
-  const outputs = query.columns === undefined
-    ? mapping.key.map(({ quoted }) => Statement.fragment([Statement.literal(`${alias}.${quoted}`)]))
-    : outputsOf(scope, query).map(({ of }) => of)
-  return selectIn(scope, query, outputs)
+  return selectIn(scope, query, () =>
+    query.columns === undefined
+      ? mapping.key.map(({ quoted }) => Statement.fragment([Statement.literal(`${alias}.${quoted}`)]))
+      : outputsOf(scope, query).map(({ of }) => of))
+}
+
+/** A query as it is sent, and how its plain rows are read; none of them for a query of instances. */
+export interface Written {
+  readonly fragment: Statement.Fragment
+  readonly outputs: ReadonlyArray<Output> | undefined
+}
+
+const hasClauses = (query: Query.Any): boolean =>
+  query.conditions.length > 0 || query.orderings.length > 0 || query.joins.length > 0 || query.groupings.length > 0 ||
+  query.havings.length > 0 || query.distinct !== false || query.columns !== undefined || query.limit !== undefined ||
+  query.offset !== undefined || query.lock !== undefined
+
+const fromSource = (source: NonNullable<Query.Any["source"]>): Statement.Fragment =>
+  Statement.isFragment(source) ? source : Compiled.fragment(source)
+
+/** Writes a query, or says which value does not fit its field. */
+export const select = (
+  registry: Registry,
+  mapping: EntityMapping,
+  query: Query.Any
+): R.Result<Written, Schema.SchemaError> => {
+  if (query.source !== undefined) {
+    return hasClauses(query)
+      ? R.fail(fieldError(mapping, "fromStatement", new SchemaIssue.InvalidValue({ message: "takes no clauses" })))
+      : R.succeed({ fragment: fromSource(query.source), outputs: undefined })
+  }
+  const errors: Errors = []
+  const scope = Scope.make(registry, mapping, errors, subquery)
+  let outputs: ReadonlyArray<Output> | undefined
+  const segments = selectIn(scope, query, () => {
+    if (query.columns === undefined) return [Statement.fragment([Statement.literal(mapping.selectList)])]
+    const named = outputsOf(scope, query)
+    outputs = named
+    return named.map(({ of }) => of)
+  })
+  const fragment = Statement.fragment([...segments, Statement.literal(lockIn(scope, query))])
+  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed({ fragment, outputs })
 }
 
 /** The SELECT of one row by its key. */

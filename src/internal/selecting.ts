@@ -1,20 +1,23 @@
 /** Runs queries of entities, and reads what they include. */
-import { Effect, Option, type Schema, SchemaIssue } from "effect"
+import { Effect, Option, Result as R, type Schema, SchemaIssue } from "effect"
+import type { Statement } from "effect/sql"
 import type * as IdentityKey from "../IdentityKey.ts"
-import type * as Query from "../Query.ts"
+import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import * as Result from "../Result.ts"
 import type { Row } from "../SessionState.ts"
 import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
 import { onConnection } from "./connection.ts"
-import type { Core } from "./core.ts"
+import type { Core, Values } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
+import { ensureBegun } from "./levels.ts"
 import * as Loading from "./loading.ts"
 import type { EntityMapping, MappedRelation } from "./mapping.ts"
 import * as Reads from "./reads.ts"
 import * as RelationRows from "./relationRows.ts"
+import * as RelationSql from "./relationSql.ts"
 import * as SelectSql from "./selectSql.ts"
 
 /** What an inclusion gives for each row, by the token of its key. */
@@ -63,15 +66,23 @@ const inclusion = Effect.fnUntraced(function*(
   core: Core,
   relation: MappedRelation,
   rows: ReadonlyArray<Attached>,
-  query: Query.Any | undefined
+  query: Query.Any | undefined,
+  populateExisting: boolean
 ): Effect.fn.Return<Included, Reads.ReadError> {
   const target = core.registry.mappings.get(relation.target)!
   const keyOf = ({ key, value }: Attached) =>
     relation.kind === "manyToOne" ? Collections.keyIn(relation.foreignKey!, value) : key
   const keys = distinct(rows.map(keyOf))
-  const found = keys.length === 0 ? new Map() as RelationRows.Rows : yield* rowsOf(core, relation, keys, query)
+  const asked = populateExisting ? Query.populateExisting(query ?? Query.select(target.entity)) : query
+  const found = keys.length === 0 ? new Map() as RelationRows.Rows : yield* rowsOf(core, relation, keys, asked)
   const children = new Map(Array.from(found.values()).flat().map((child) => [child.key.token, child]))
-  const whole = yield* including(core, target, Array.from(children.values()), query?.inclusions ?? {})
+  const whole = yield* including(
+    core,
+    target,
+    Array.from(children.values()),
+    query?.inclusions ?? {},
+    populateExisting
+  )
   const values = new Map(Array.from(children.keys(), (token, index) => [token, whole[index]!]))
   const single = relation.kind === "oneToOne" || relation.kind === "manyToOne"
   return new Map(rows.map((row) => {
@@ -89,14 +100,24 @@ const including = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
   rows: ReadonlyArray<Attached>,
-  inclusions: Query.Any["inclusions"]
+  inclusions: Query.Any["inclusions"],
+  populateExisting: boolean
 ): Effect.fn.Return<ReadonlyArray<Row>, Reads.ReadError> {
   const names = Object.keys(inclusions)
   if (names.length === 0) return rows.map(({ value }) => value)
   const found: Array<readonly [name: string, included: Included]> = []
   for (const name of names) {
     const relation = yield* relationOf(mapping, name, inclusions[name]!)
-    found.push([name, yield* inclusion(core, relation, rows, inclusions[name]!.query)])
+    found.push([
+      name,
+      yield* inclusion(
+        core,
+        relation,
+        rows,
+        inclusions[name]!.query,
+        populateExisting || inclusions[name]!.query?.populateExisting === true
+      )
+    ])
   }
   const instances = new Map<string, Row>()
   return rows.map(({ key, value }) => {
@@ -109,6 +130,66 @@ const including = Effect.fnUntraced(function*(
   })
 })
 
+/** What is wrong with an inclusion is said before anything is sent. */
+const checked = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  inclusions: Query.Any["inclusions"]
+): Effect.fn.Return<void, Schema.SchemaError> {
+  for (const [name, inclusion] of Object.entries(inclusions)) {
+    const relation = yield* relationOf(mapping, name, inclusion)
+    if (inclusion.query === undefined) continue
+    const shape = RelationSql.shapeOf(core.registry, relation, inclusion.query)
+    yield* Effect.fromResult(RelationSql.write(core.registry, shape, []))
+    yield* checked(core, shape.target, inclusion.query.inclusions)
+  }
+})
+
+const decodedRow = (
+  mapping: EntityMapping,
+  outputs: ReadonlyArray<SelectSql.Output>,
+  row: ReadonlyArray<unknown>
+): R.Result<Row, Schema.SchemaError> => {
+  const values: Record<string, unknown> = {}
+  for (const [index, { decode, name }] of outputs.entries()) {
+    const value = decode === undefined ? R.succeed(row[index]) : decode(row[index])
+    if (R.isFailure(value)) return R.fail(fieldError(mapping, name, value.failure))
+    values[name] = value.success
+  }
+  return R.succeed(values)
+}
+
+const plainRows = Effect.fnUntraced(function*(
+  mapping: EntityMapping,
+  outputs: ReadonlyArray<SelectSql.Output>,
+  rows: Values
+): Effect.fn.Return<Result.Result<unknown>, Schema.SchemaError> {
+  const decoded: Array<Row> = []
+  for (const row of rows) decoded.push(yield* Effect.fromResult(decodedRow(mapping, outputs, row)))
+  const first = outputs[0]?.name ?? ""
+  return Result.ofRows(decoded, decoded.length, decoded.map((row) => row[first]))
+})
+
+/** The rows of a statement of the program, with their columns in the order of the mapping. */
+const sourceRows = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  fragment: Statement.Fragment
+): Effect.fn.Return<Values, Reads.ReadError> {
+  yield* ensureBegun(core)
+  const raw = (yield* onConnection(core, core.sql`${fragment}`.raw)) as {
+    readonly rows?: ReadonlyArray<Row>
+    readonly fields?: ReadonlyArray<{ readonly name: string }>
+  }
+  const names = new Set(raw.fields?.map(({ name }) => name) ?? Object.keys(raw.rows?.[0] ?? {}))
+  const missing = mapping.columns.find(({ name }) => !names.has(name))
+  if (missing !== undefined && (raw.fields !== undefined || (raw.rows?.length ?? 0) > 0)) {
+    const message = `the statement gives no column ${missing.quoted}`
+    return yield* fieldError(mapping, missing.field, new SchemaIssue.InvalidValue({ message }))
+  }
+  return (raw.rows ?? []).map((row) => mapping.columns.map(({ name }) => row[name]))
+})
+
 /** The rows of a query. */
 export const select = (
   core: Core,
@@ -117,16 +198,23 @@ export const select = (
   Effect.suspend(() => {
     const mapping = mappingOf(core.registry, query.entity)
     return Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, Reads.ReadError> {
-      const fragment = yield* Effect.fromResult(SelectSql.select(core.registry, mapping, query))
+      const { fragment, outputs } = yield* Effect.fromResult(SelectSql.select(core.registry, mapping, query))
+      yield* checked(core, mapping, query.inclusions)
       yield* Reads.autoflush(core)
       yield* Reads.beginFor(core, query.lock !== undefined)
-      const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+      const rows = query.source === undefined
+        ? yield* onConnection(core, core.sql`${fragment}`.values)
+        : yield* sourceRows(core, mapping, fragment)
+      if (outputs !== undefined) return yield* plainRows(mapping, outputs, rows)
       const found = yield* Effect.fromResult(
         attach(core, mapping, rows, {
           populateExisting: query.populateExisting || query.lock !== undefined,
-          repeats: query.joins.length > 0
+          repeats: query.joins.length > 0 || query.source !== undefined
         })
       )
-      return Result.ofEntity(mapping.name, yield* including(core, mapping, found, query.inclusions))
+      return Result.ofEntity(
+        mapping.name,
+        yield* including(core, mapping, found, query.inclusions, query.populateExisting)
+      )
     })
   })

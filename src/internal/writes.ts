@@ -5,6 +5,7 @@ import type * as IdentityKey from "../IdentityKey.ts"
 import { mappingOf } from "../Registry.ts"
 import { DetachedInstanceError, type NotPersistentError, type ObjectDeletedError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
+import * as Collections from "./collections.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
@@ -115,7 +116,7 @@ const updatePending = (
     Input.update(pending.mapping, patchOf(patch, pending.values)),
     ({ values }) =>
       changeUnit(core, (unit) =>
-        SessionState.updatePending(unit, { ...pending, values: { ...pending.values, ...values } }))
+        SessionState.updatePending(unit, { ...pending, values: { ...pending.values, ...values } }, Object.keys(values)))
   )
 
 /** Takes a patch into the latest version of a row, and gives the new version. */
@@ -206,8 +207,12 @@ export const expunge = (core: Core, target: unknown): Effect.Effect<void, Detach
 export const expire = (core: Core, target: unknown): Effect.Effect<void, DetachedInstanceError | NotPersistentError> =>
   Effect.flatMap(Reads.resolve(core, target), (resolved): Effect.Effect<void, NotPersistentError> => {
     if (resolved._tag === "Pending") return Effect.fail(Reads.notPersistent(resolved.pending, "Session.expire"))
-    const entry = Option.getOrUndefined(SessionState.find(unitOf(core), resolved.key))
-    return entry === undefined
-      ? Effect.void
-      : Effect.sync(() => changeUnit(core, (unit) => SessionState.expire(unit, entry)))
+    const { key, mapping } = resolved
+    const entry = Option.getOrUndefined(SessionState.find(unitOf(core), key))
+    return Effect.sync(() =>
+      changeUnit(core, (unit) =>
+        entry === undefined
+          ? { ...unit, collections: Collections.forget(unit.collections, mapping, key.token) }
+          : SessionState.expire(unit, entry))
+    )
   })
