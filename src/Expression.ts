@@ -277,6 +277,8 @@ export interface Operands {
   readonly list: (values: ReadonlyArray<unknown>) => unknown
   /** Encodes an element of an array. */
   readonly element?: ((value: unknown) => unknown) | undefined
+  /** Says that the column may be NULL. */
+  readonly nullable?: boolean | undefined
   /** Reads a value of the column. */
   readonly decode?: Decode | undefined
   /** What the column holds, where operators differ by it. */
@@ -339,6 +341,9 @@ class ColumnImpl {
   }
   private pattern(operator: string, pattern: string): Expr<boolean> {
     return this.fragment(` ${operator} `, Statement.parameter(pattern))
+  }
+  get nullable(): boolean {
+    return this.operands.nullable ?? true
   }
   around(before: string, after: string, decode: Decode | undefined): ColumnImpl {
     const values = decode === undefined ? numbers : { decode }
@@ -520,6 +525,13 @@ const plainText = { encode: identity, list: plainList, kind: "text" } as const
  */
 // Which operators a column has is decided by its type; at run time all of them are there.
 export const column = <T>(operands: Operands): Column<T> => new ColumnImpl(operands) as unknown as Column<T>
+
+/**
+ * Tells whether a column may be NULL.
+ *
+ * @internal
+ */
+export const isNullable = (of: Statement.Fragment): boolean => !(of instanceof ColumnImpl) || of.nullable
 
 /**
  * Gives a fragment the type of a codec.

@@ -4,10 +4,11 @@
  * @since 0.1.0
  */
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Function as Fn, Option, Pipeable, Predicate, Result, type Schema } from "effect"
+import { Effect, Function as Fn, type Option, Pipeable, Predicate, Result, type Schema } from "effect"
 import { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
 import * as Expression from "./Expression.ts"
+import * as Keyset from "./internal/keyset.ts"
 import * as Placeholder from "./internal/placeholder.ts"
 import * as SelectSql from "./internal/selectSql.ts"
 import { mappingOf, type Registry } from "./Registry.ts"
@@ -71,6 +72,31 @@ export interface Compiled {
 }
 
 /**
+ * What a query writes, beside the rows that it is about.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Write {
+  readonly inputs: ReadonlyArray<unknown>
+  readonly patch: unknown
+  readonly conflict: Conflict | undefined
+}
+
+/**
+ * What an insert does with a row that the database has already.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Conflict {
+  /** The fields of the unique constraint; without them, any constraint, and only `nothing` is possible. */
+  readonly fields: ReadonlyArray<string>
+  /** The fields that are taken from the new row; none leaves the old row as it is. */
+  readonly update: ReadonlyArray<string> | "all" | undefined
+}
+
+/**
  * How rows are locked (13.3.2 in the PostgreSQL manual).
  *
  * @category models
@@ -103,7 +129,8 @@ export interface Select<in out E, out A = E, out J = unknown> extends Pipeable.P
   readonly "~E"?: (_: E) => E
   readonly "~A"?: () => A
   readonly "~J"?: () => J
-  readonly _tag: "Select"
+  /** What the query does; one that writes has `write`. */
+  readonly _tag: "Select" | "Insert" | "Update" | "Remove"
   readonly entity: Entity.Any
   readonly conditions: ReadonlyArray<Condition>
   readonly orderings: ReadonlyArray<Of>
@@ -114,6 +141,9 @@ export interface Select<in out E, out A = E, out J = unknown> extends Pipeable.P
   readonly havings: ReadonlyArray<Of>
   /** What rows are made of, where they are no instances. */
   readonly columns: ((columns: never, joined: never) => Readonly<Record<string, Statement.Fragment>>) | undefined
+  readonly write: Write | undefined
+  /** Says that a write gives the instances that it has written. */
+  readonly returning: boolean
   /** A statement of the program that gives the rows. */
   readonly source: Statement.Fragment | Compiled | undefined
   readonly limit: number | undefined
@@ -195,6 +225,8 @@ const selectOf = <A>(entity: Entity.Any): Select<A> =>
     groupings: [],
     havings: [],
     columns: undefined,
+    write: undefined,
+    returning: false,
     source: undefined,
     limit: undefined,
     offset: undefined,
@@ -658,7 +690,7 @@ export const keyset: {
   const ordered = changed(self, { orderings: [...self.orderings, ordering as Of], limit })
   return after === undefined
     ? ordered
-    : where(ordered, ((of: Expression.Columns<Record<string, unknown>>) => behind(of, orders, after)) as never)
+    : where(ordered, ((of: Expression.Columns<Record<string, unknown>>) => Keyset.behind(of, orders, after)) as never)
 })
 
 /**
@@ -675,27 +707,181 @@ export interface KeysetOptions<E> {
   readonly after?: Partial<E> | undefined
 }
 
-type Named = Readonly<Record<string, Expression.Column<unknown>>>
+/**
+ * Updates rows in the database without loading them (`update()` of the session's execute in SQLAlchemy): those that
+ * `where` keeps, or all. `session.execute` gives the `rowCount`, and with `returning` the instances.
+ *
+ * A patch takes values, and expressions of the columns. A version counts up. What the session holds of these rows is
+ * changed along, or read again when it is used next: no stale instance is left.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session } from "effect-sql-session"
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   views: Schema.Int,
+ *   archived: Schema.Boolean
+ * }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const archive = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   yield* session.execute(Query.update(Post, (post) => ({ views: post.views.plus(1) })))
+ *   const { rowCount } = yield* session.execute(
+ *     Query.update(Post, { archived: true }).pipe(Query.where((post) => post.views.lt(10)))
+ *   )
+ *   return rowCount
+ * })
+ * ```
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const update = <E extends Entity.Any>(
+  entity: E,
+  patch: PatchOf<E> | ((columns: Expression.Columns<E["Type"]>) => PatchOf<E>)
+): Select<E["Type"], never> =>
+  changed(selectOf<E["Type"]>(entity), { _tag: "Update", write: { inputs: [], patch, conflict: undefined } }) as never
 
-/** Behind a row in an order: equal in the fields before, and behind it in the next one. */
-const behind = (
-  of: Named,
-  orders: ReadonlyArray<{ readonly field: string; readonly desc: boolean }>,
-  row: Readonly<Record<string, unknown>>
-): Expression.Expr<boolean> =>
-  Expression.or(orders.map(({ desc, field }, index) =>
-    Expression.and([
-      ...orders.slice(0, index).map((before) => of[before.field]!.eq(row[before.field] ?? null)),
-      isAfter(of[field]!, row[field], desc)
-    ])
-  ))
-
-/** NULL is the greatest value in the order of PostgreSQL. */
-const isAfter = (column: Expression.Column<unknown>, value: unknown, desc: boolean): Statement.Fragment => {
-  const absent = value === undefined || value === null || (Option.isOption(value) && Option.isNone(value))
-  if (desc) return absent ? column.isNotNull : column.lt(value)
-  return absent ? Expression.or([]) : Expression.or([column.gt(value), column.isNull])
+/**
+ * What `update` takes of an entity: the values of a patch, and expressions in their place.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type PatchOf<E extends Entity.Any> = {
+  readonly [K in keyof Entity.Patch<E>]?: Entity.Patch<E>[K] | Expression.Expr<NonNullable<Entity.Patch<E>[K]>>
 }
+
+/**
+ * Deletes rows in the database without loading them: those that `where` keeps, or all. No cascade of a relation is
+ * looked at: the foreign keys of the database decide. What the session holds of the rows is deleted along.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session } from "effect-sql-session"
+ *
+ * class Token extends Entity.Class<Token>("Token")({
+ *   id: Schema.Int,
+ *   expiresAt: Schema.DateTimeUtcFromDate
+ * }, { table: "tokens", primaryKey: "id" }) {}
+ *
+ * const cleanUp = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   const expired = Query.remove(Token).pipe(Query.where((token) => token.id.lt(1000)), Query.returning)
+ *   return yield* session.all(expired)
+ * })
+ * ```
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const remove = <E extends Entity.Any>(entity: E): Select<E["Type"], never> =>
+  changed(selectOf<E["Type"]>(entity), {
+    _tag: "Remove",
+    write: { inputs: [], patch: undefined, conflict: undefined }
+  }) as never
+
+/**
+ * Inserts rows in as few statements as their sets of columns allow, without refs. Inputs are checked as those of
+ * `session.add`; a version starts at 1. With `onConflict`, rows that are there already are left or updated.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session } from "effect-sql-session"
+ *
+ * class Country extends Entity.Class<Country>("Country")({
+ *   code: Schema.String,
+ *   name: Schema.String
+ * }, { table: "countries", primaryKey: "code" }) {}
+ *
+ * const load = Effect.fn("load")(function*(rows: ReadonlyArray<{ code: string; name: string }>) {
+ *   const session = yield* Session
+ *   return yield* session.all(
+ *     Query.insert(Country, rows).pipe(Query.onConflict("code", { update: ["name"] }), Query.returning)
+ *   )
+ * })
+ * ```
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const insert = <E extends Entity.Any>(
+  entity: E,
+  inputs: ReadonlyArray<Entity.Insert<E>>
+): Select<E["Type"], never> =>
+  changed(selectOf<E["Type"]>(entity), {
+    _tag: "Insert",
+    write: { inputs, patch: undefined, conflict: undefined }
+  }) as never
+
+/**
+ * Says what an insert does with rows that the database has already (`ON CONFLICT`): `"nothing"`, or the fields of the
+ * old row that take the values of the new one. The fields name a unique constraint; without `fields`, any will do, and
+ * the rows can only be left.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   email: Schema.String,
+ *   name: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const ada = { id: 1, email: "ada@example.org", name: "Ada" }
+ * const once = Query.insert(User, [ada]).pipe(Query.onConflict(["email"], "nothing"))
+ * const latest = Query.insert(User, [ada]).pipe(Query.onConflict(["email"], { update: "all" }))
+ * ```
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const onConflict = <const F extends string>(
+  fields: F | ReadonlyArray<F>,
+  action: "nothing" | { readonly update: ReadonlyArray<string> | "all" } = "nothing"
+) =>
+<E, A, J>(self: Select<E, A, J>): Select<E, A, J> =>
+  changed(self, {
+    write: {
+      ...self.write!,
+      conflict: {
+        fields: typeof fields === "string" ? [fields] : fields,
+        update: action === "nothing" ? undefined : action.update
+      }
+    }
+  })
+
+/**
+ * Makes a write give the instances that it has written: as they are now, or as they were, of a `remove`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session } from "effect-sql-session"
+ *
+ * class Job extends Entity.Class<Job>("Job")({
+ *   id: Schema.Int,
+ *   state: Schema.String
+ * }, { table: "jobs", primaryKey: "id" }) {}
+ *
+ * const start = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   const jobs = Query.update(Job, { state: "running" }).pipe(Query.where({ state: "waiting" }), Query.returning)
+ *   return yield* session.all(jobs)
+ * })
+ * ```
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const returning = <E, J>(self: Select<E, never, J>): Select<E, E, J> =>
+  changed(self, { returning: true }) as never
 
 /**
  * Writes a query as text and parameters, as a session of a registry would send it: to look at, to log, or to run

@@ -147,6 +147,14 @@ export const ofEntity = <A>(entity: string, all: ReadonlyArray<A>): Result<A> =>
   new ResultImpl(entity, true, all, all.length, all)
 
 /**
+ * Makes the result of a query that has written rows, from their number and the instances that it gives.
+ *
+ * @internal
+ */
+export const ofWrite = <A>(entity: string, all: ReadonlyArray<A>, rowCount: number): Result<A> =>
+  new ResultImpl(entity, true, all, rowCount, all)
+
+/**
  * Makes the result of a plain statement, with the first column of each row. Sessions call it, and so can a test double.
  *
  * @example

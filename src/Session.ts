@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, type Option, type Schema, type Scope } from "effect"
+import { Context, Effect, Layer, type Option, type Schema, type Scope, type Stream } from "effect"
 import type { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
 import type * as IdentityMap from "./IdentityMap.ts"
@@ -51,6 +51,17 @@ export type Ref<E extends Entity.Any> = Entity.EntityRef<E["Type"], Entity.Ident
 export interface LoadOptions {
   /** Loads the relation for all rows that came with the target, not for it alone. Default: as the maker says. */
   readonly peers?: boolean | undefined
+}
+
+/**
+ * Options of `session.stream`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StreamOptions {
+  /** The rows of one chunk, and so of one round trip. Default: 1,000. */
+  readonly chunkSize?: number | undefined
 }
 
 /**
@@ -383,6 +394,42 @@ export interface SessionService {
   readonly scalars: {
     <E, A>(query: Query.Select<E, A>): Effect.Effect<ReadonlyArray<Query.Scalar<A>>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<ReadonlyArray<A[keyof A]>, ReadError>
+  }
+  /**
+   * The rows of a query or statement as a stream, through a cursor of the server in the session's transaction: memory
+   * stays flat, however many rows there are.
+   *
+   * Rows come in chunks, and other statements of the session may run between two of them. What is streamed is not held
+   * by the session, unless it was before: an instance is taken in when it is used for a write. To stop early closes the
+   * cursor; an interruption ends the chunk that is on its way, and leaves the session usable. A stream that goes on after
+   * its transaction has ended fails with `TransactionClosedError`, after `close` with `SessionClosedError`. A query with
+   * `include` is a `SchemaError`.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema, Stream } from "effect"
+   * import { Entity, Query, Session } from "effect-sql-session"
+   *
+   * class Reading extends Entity.Class<Reading>("Reading")({
+   *   id: Schema.Int,
+   *   value: Schema.Number
+   * }, { table: "readings", primaryKey: "id" }) {}
+   *
+   * const total = Effect.gen(function*() {
+   *   const session = yield* Session
+   *   const readings = session.stream(Query.select(Reading), { chunkSize: 5000 })
+   *   return yield* Stream.runFold(readings, () => 0, (sum, reading) => sum + reading.value)
+   * })
+   * ```
+   */
+  readonly stream: {
+    <E, A>(query: Query.Select<E, A>, options?: StreamOptions): Stream.Stream<A, ReadError>
+    <A>(statement: Statement.Statement<A>, options?: StreamOptions): Stream.Stream<A, ReadError>
+  }
+  /** The first column of the rows of a statement as a stream; of a query, its instances. Else as `stream`. */
+  readonly streamScalars: {
+    <E, A>(query: Query.Select<E, A>, options?: StreamOptions): Stream.Stream<Query.Scalar<A>, ReadError>
+    <A>(statement: Statement.Statement<A>, options?: StreamOptions): Stream.Stream<A[keyof A], ReadError>
   }
   /**
    * Writes everything that waits, in as few statements as its order allows, in a transaction that it begins if there is

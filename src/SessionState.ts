@@ -142,6 +142,8 @@ export interface SessionState {
   readonly touched: ReadonlySet<object>
   /** Rows that a cascade deletes or moves: only as long as they lead where they did. */
   readonly guards: HashMap.HashMap<string, ReadonlyArray<Mapping.Column>>
+  /** The open cursors of the transaction, by name. */
+  readonly cursors: HashSet.HashSet<string>
 }
 
 /**
@@ -170,8 +172,17 @@ export const empty: SessionState = {
   orphans: HashMap.empty(),
   replaced: HashMap.empty(),
   touched: new Set(),
-  guards: HashMap.empty()
+  guards: HashMap.empty(),
+  cursors: HashSet.empty()
 }
+
+/**
+ * Tells that the session holds no row.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const isEmpty = (self: SessionState): boolean => HashMap.isEmpty(self.entries)
 
 /**
  * Tells that nothing waits for a flush.
@@ -542,7 +553,8 @@ export const expungeAll = (self: SessionState): SessionState => ({
   ...empty,
   nextRef: self.nextRef,
   epoch: self.epoch,
-  inserted: self.inserted
+  inserted: self.inserted,
+  cursors: self.cursors
 })
 
 /**
@@ -692,7 +704,8 @@ export const committed = (self: SessionState, expire: boolean): SessionState => 
   newRefs: HashMap.empty(),
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
-  tombstonesBefore: self.tombstones
+  tombstonesBefore: self.tombstones,
+  cursors: HashSet.empty()
 })
 
 /**
@@ -720,7 +733,8 @@ export const rolledBack = (self: SessionState): SessionState => ({
   pairs: HashMap.empty(),
   orphans: HashMap.empty(),
   replaced: HashMap.empty(),
-  touched: empty.touched
+  touched: empty.touched,
+  cursors: HashSet.empty()
 })
 
 /**

@@ -17,7 +17,7 @@ const encode = (
   R.mapError(column.codec.check(value), (issue) => fieldError(mapping, column.field, issue))
 
 /** A value as a parameter of its own. */
-const parameter = (column: Column, encoded: unknown): unknown =>
+export const parameter = (column: Column, encoded: unknown): unknown =>
   column.codec.isJson && encoded !== null ? PgTypes.jsonb(encoded) : encoded
 
 /** A value that a column is compared with, as a parameter. */

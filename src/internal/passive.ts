@@ -6,7 +6,7 @@ import * as Collections from "./collections.ts"
 import type { ForeignKey } from "./mapping.ts"
 
 /** The entities whose rows refer to those of others, directly or not. */
-const below = (names: Iterable<string>, registry: Registry): ReadonlySet<string> => {
+export const below = (names: Iterable<string>, registry: Registry): ReadonlySet<string> => {
   const found = new Set<string>()
   const queue = Array.from(names)
   for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
@@ -34,7 +34,12 @@ export const settled = (
   const indirect = below(Array.from(passive, ({ child }) => child), registry)
   const leadsToGone = ({ mapping, value }: SessionState.Entry): boolean =>
     mapping.foreignKeys.some((key) => passive.has(key) && gone.has(Collections.keyIn(key, value)?.token ?? ""))
-  return Array.from(HashMap.values(state.entries))
-    .filter((entry) => indirect.has(entry.mapping.name) || leadsToGone(entry))
-    .reduce(SessionState.expire, state)
+  return expired(state, (entry) => indirect.has(entry.mapping.name) || leadsToGone(entry))
 }
+
+/** Lets rows be read again: this looks at all that the session holds. */
+export const expired = (
+  state: SessionState.SessionState,
+  which: (entry: SessionState.Entry) => boolean
+): SessionState.SessionState =>
+  Array.from(HashMap.values(state.entries)).filter(which).reduce(SessionState.expire, state)

@@ -1,5 +1,5 @@
 /** The tables that a part of a query can name: its own, those that it joins, and those of the query around it. */
-import { type Schema, SchemaIssue } from "effect"
+import { Option, type Schema, SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import * as Expression from "../Expression.ts"
 import type * as Query from "../Query.ts"
@@ -45,7 +45,8 @@ const columnsOf = ({ alias, mapping }: Named, errors: Comparing.Errors): Record<
           list: (values) => Comparing.list(mapping, column, values, errors),
           element: (value) => Comparing.element(mapping, column, value, errors),
           decode: column.codec.read,
-          kind: column.codec.kind
+          kind: column.codec.kind,
+          nullable: Option.isSome(column.nullValue)
         })
     })
   }

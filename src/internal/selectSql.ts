@@ -64,6 +64,10 @@ const clausesIn = (scope: Scope.Scope, query: Query.Any): Clauses => {
   }
 }
 
+/** The scope of a statement whose rows are named `t`. */
+export const scope = (registry: Registry, mapping: EntityMapping, errors: Errors): Scope.Scope =>
+  Scope.make(registry, mapping, errors, subquery)
+
 /** Writes the clauses of a query whose rows are named `t`. */
 export const clauses = (
   registry: Registry,

@@ -159,16 +159,20 @@ const decodedRow = (
   return R.succeed(values)
 }
 
-const plainRows = Effect.fnUntraced(function*(
+/** Plain rows, as the expressions of their query say. */
+export const decodedRows = (
   mapping: EntityMapping,
   outputs: ReadonlyArray<SelectSql.Output>,
   rows: Values
-): Effect.fn.Return<Result.Result<unknown>, Schema.SchemaError> {
+): R.Result<ReadonlyArray<Row>, Schema.SchemaError> => {
   const decoded: Array<Row> = []
-  for (const row of rows) decoded.push(yield* Effect.fromResult(decodedRow(mapping, outputs, row)))
-  const first = outputs[0]?.name ?? ""
-  return Result.ofRows(decoded, decoded.length, decoded.map((row) => row[first]))
-})
+  for (const row of rows) {
+    const one = decodedRow(mapping, outputs, row)
+    if (R.isFailure(one)) return R.fail(one.failure)
+    decoded.push(one.success)
+  }
+  return R.succeed(decoded)
+}
 
 /** The rows of a statement of the program, with their columns in the order of the mapping. */
 const sourceRows = Effect.fnUntraced(function*(
@@ -205,7 +209,10 @@ export const select = (
       const rows = query.source === undefined
         ? yield* onConnection(core, core.sql`${fragment}`.values)
         : yield* sourceRows(core, mapping, fragment)
-      if (outputs !== undefined) return yield* plainRows(mapping, outputs, rows)
+      if (outputs !== undefined) {
+        const decoded = yield* Effect.fromResult(decodedRows(mapping, outputs, rows))
+        return Result.ofRows(decoded, decoded.length, decoded.map((row) => row[outputs[0]?.name ?? ""]))
+      }
       const found = yield* Effect.fromResult(
         attach(core, mapping, rows, {
           populateExisting: query.populateExisting || query.lock !== undefined,

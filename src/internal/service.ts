@@ -1,5 +1,5 @@
 /** The members of a session, over what its modules do. */
-import { Array as Arr, Effect, Option } from "effect"
+import { Array as Arr, Effect, Option, Stream } from "effect"
 import type { Statement } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
@@ -17,9 +17,11 @@ import * as Levels from "./levels.ts"
 import * as Links from "./links.ts"
 import * as Loading from "./loading.ts"
 import { keyOfIdentity } from "./mapping.ts"
+import * as Mutating from "./mutating.ts"
 import { exclusive, placeOf } from "./places.ts"
 import * as Reads from "./reads.ts"
 import * as Selecting from "./selecting.ts"
+import * as Streaming from "./streaming.ts"
 import * as Wanted from "./wanted.ts"
 import * as Writes from "./writes.ts"
 
@@ -30,7 +32,10 @@ const execute = (core: Core, executable: Executable) =>
     core,
     "Session.execute",
     "work",
-    () => Query.isQuery(executable) ? Selecting.select(core, executable) : Reads.execute(core, executable)
+    () => {
+      if (!Query.isQuery(executable)) return Reads.execute(core, executable)
+      return executable.write === undefined ? Selecting.select(core, executable) : Mutating.execute(core, executable)
+    }
   ).pipe(
     Effect.withSpan("Session.execute")
   )
@@ -119,7 +124,13 @@ const reading = (core: Core) => {
     one: (executable: Executable) => Effect.flatMap(run(executable), (result) => result.one),
     first: (executable: Executable) => Effect.map(run(executable), (result) => result.first),
     scalar: (executable: Executable) => Effect.map(run(executable), (result) => Arr.head(result.scalars)),
-    scalars: (executable: Executable) => Effect.map(run(executable), (result) => result.scalars)
+    scalars: (executable: Executable) => Effect.map(run(executable), (result) => result.scalars),
+    stream: (executable: Executable, options?: Streaming.StreamOptions) => Streaming.stream(core, executable, options),
+    streamScalars: (executable: Executable, options?: Streaming.StreamOptions) =>
+      Stream.map(
+        Streaming.stream(core, executable, options),
+        Query.isQuery(executable) && executable.columns === undefined ? (row) => row : Streaming.firstOf
+      )
   }
 }
 

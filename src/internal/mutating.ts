@@ -1,0 +1,270 @@
+/** Runs queries that write, and keeps what the session holds true to what they have written. */
+import { Effect, HashMap, HashSet, Option, Result as R, type Schema, SchemaIssue } from "effect"
+import { type SqlError, Statement } from "effect/sql"
+import type * as Entity from "../Entity.ts"
+import * as IdentityKey from "../IdentityKey.ts"
+import type * as Query from "../Query.ts"
+import { mappingOf } from "../Registry.ts"
+import * as Result from "../Result.ts"
+import * as SessionState from "../SessionState.ts"
+import { attach } from "./attach.ts"
+import * as ByQuery from "./byQuery.ts"
+import type { TableFacts } from "./catalog.ts"
+import { onConnection, onTransaction } from "./connection.ts"
+import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
+import * as Hydrate from "./hydrate.ts"
+import * as Input from "./input.ts"
+import { ensureBegun } from "./levels.ts"
+import type { Column, EntityMapping } from "./mapping.ts"
+import * as MutationSql from "./mutationSql.ts"
+import * as Reads from "./reads.ts"
+
+type Failure = Reads.ReadError
+
+interface Written {
+  readonly rows: Values
+  readonly count: number
+}
+
+const none: Written = { rows: [], count: 0 }
+
+const joined = (one: Written, other: Written): Written => ({
+  rows: [...one.rows, ...other.rows],
+  count: one.count + other.count
+})
+
+/** The rows that come back as arrays, or how many were written. */
+const run = (
+  core: Core,
+  fragment: Statement.Fragment,
+  back: MutationSql.Back
+): Effect.Effect<Written, SqlError.SqlError> =>
+  back === "nothing"
+    ? Effect.map(
+      onConnection(core, core.sql`${fragment}`.raw),
+      (raw) => ({ rows: [], count: (raw as { readonly rowCount?: number }).rowCount ?? 0 })
+    )
+    : Effect.map(onConnection(core, core.sql`${fragment}`.values), (rows) => ({ rows, count: rows.length }))
+
+/** The keys of what was written matter to rows that the session holds, or knows as deleted. */
+const backOf = (core: Core, query: Query.Any): MutationSql.Back => {
+  if (query.returning) return "all"
+  const { entries, tombstones } = unitOf(core)
+  return HashMap.isEmpty(entries) && HashSet.size(tombstones) === 0 ? "nothing" : "keys"
+}
+
+const keysIn = (
+  mapping: EntityMapping,
+  rows: Values,
+  whole: boolean
+): R.Result<ReadonlyArray<IdentityKey.IdentityKey>, Schema.SchemaError> => {
+  const keys: Array<IdentityKey.IdentityKey> = []
+  for (const row of rows) {
+    const values: Array<unknown> = []
+    for (const [index, column] of mapping.key.entries()) {
+      const decoded = Hydrate.decode(mapping, column, row[whole ? column.index : index])
+      if (R.isFailure(decoded)) return R.fail(decoded.failure)
+      values.push(decoded.success)
+    }
+    keys.push(IdentityKey.make(mapping.name, values))
+  }
+  return R.succeed(keys)
+}
+
+const refused = (mapping: EntityMapping, field: string, message: string): Schema.SchemaError =>
+  Input.fieldError(mapping, field, new SchemaIssue.InvalidValue({ message }))
+
+type Sets = ReadonlyArray<readonly [column: Column, value: unknown]>
+
+interface Patch {
+  /** Encoded values, and fragments. */
+  readonly sets: Sets
+  /** The values of the fields; none where one of them is an expression. */
+  readonly values: SessionState.Row | undefined
+}
+
+/** Checks the values of a patch; expressions must be of fields that an update takes. */
+const patchOf = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  query: Query.Any
+): Effect.fn.Return<Patch, Schema.SchemaError> {
+  const given = MutationSql.patchOf(core.registry, mapping, query)
+  const expressions = Object.entries(given).filter(([, value]) => Statement.isFragment(value))
+  const plain = Object.fromEntries(Object.entries(given).filter(([, value]) => !Statement.isFragment(value)))
+  for (const [field] of expressions) {
+    const column = mapping.byField.get(field)
+    if (column === undefined) return yield* refused(mapping, field, "no such field")
+    if (column.updateCodec === undefined || mapping.key.includes(column)) {
+      return yield* refused(mapping, field, "a field that update does not take")
+    }
+  }
+  const { defaults, values } = yield* Input.update(mapping, plain)
+  const all = { ...defaults, ...values }
+  const sets: Array<Sets[number]> = expressions.map(([field, value]) => [mapping.byField.get(field)!, value])
+  for (const [field, value] of Object.entries(all)) {
+    const column = mapping.byField.get(field)!
+    sets.push([column, yield* Effect.fromResult(Hydrate.encode(mapping, column, value, "update"))])
+  }
+  if (sets.length === 0) return yield* refused(mapping, "patch", "a patch of no field")
+  return { sets, values: expressions.length > 0 ? undefined : all }
+})
+
+const factsOf = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping
+): Effect.fn.Return<TableFacts | undefined, SqlError.SqlError> {
+  const connected = stateOf(core).connected!
+  return Option.getOrUndefined(
+    yield* onTransaction(core, connected, core.catalog.get(mapping, connected.direct))
+  )
+})
+
+const update = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  query: Query.Any
+): Effect.fn.Return<Written, Failure> {
+  const { sets, values } = yield* patchOf(core, mapping, query)
+  const back = backOf(core, query)
+  const fragment = yield* Effect.fromResult(MutationSql.update(core.registry, mapping, query, sets, back))
+  yield* Reads.autoflush(core)
+  yield* ensureBegun(core)
+  const written = yield* run(core, fragment, back)
+  const keys = yield* Effect.fromResult(keysIn(mapping, written.rows, query.returning))
+  const facts = keys.length === 0 || values === undefined ? undefined : yield* factsOf(core, mapping)
+  changeUnit(core, (unit) => ByQuery.updated(unit, mapping, keys, sets.map(([column]) => column), values, facts))
+  return written
+})
+
+const remove = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  query: Query.Any
+): Effect.fn.Return<Written, Failure> {
+  const back = backOf(core, query)
+  const fragment = yield* Effect.fromResult(MutationSql.remove(core.registry, mapping, query, back))
+  yield* Reads.autoflush(core)
+  yield* ensureBegun(core)
+  const written = yield* run(core, fragment, back)
+  const keys = yield* Effect.fromResult(keysIn(mapping, written.rows, query.returning))
+  if (written.count > 0) changeUnit(core, (unit) => ByQuery.removed(unit, mapping, keys, core.registry))
+  return written
+})
+
+/** The values of inputs, with refs to rows that are written by now. */
+const inputsOf = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  query: Query.Any
+): Effect.fn.Return<ReadonlyArray<SessionState.Row>, Failure> {
+  const rows: Array<SessionState.Row> = []
+  for (const input of query.write!.inputs) {
+    const { refs, values } = yield* Input.insert(mapping, input)
+    const row: Record<string, unknown> = { ...values }
+    for (const field of refs) {
+      const value = SessionState.valueOfRef(unitOf(core), values[field] as Entity.ColumnRef<unknown>)
+      if (Option.isNone(value)) return yield* refused(mapping, field, "a ref of a row that is not written")
+      row[field] = value.value
+    }
+    if (mapping.version !== undefined) row[mapping.version.field] = 1
+    rows.push(row)
+  }
+  return rows
+})
+
+const bySet = (
+  mapping: EntityMapping,
+  rows: ReadonlyArray<SessionState.Row>
+): ReadonlyArray<{ readonly columns: ReadonlyArray<Column>; readonly rows: Array<SessionState.Row> }> => {
+  const sets = new Map<string, { readonly columns: ReadonlyArray<Column>; readonly rows: Array<SessionState.Row> }>()
+  for (const row of rows) {
+    const columns = mapping.columns.filter(({ field }) => row[field] !== undefined)
+    const id = columns.map(({ index }) => index).join()
+    const set = sets.get(id)
+    if (set === undefined) sets.set(id, { columns, rows: [row] })
+    else set.rows.push(row)
+  }
+  return Array.from(sets.values())
+}
+
+const insertSet = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  query: Query.Any,
+  back: MutationSql.Back,
+  { columns, rows }: ReturnType<typeof bySet>[number]
+): Effect.fn.Return<Written, Failure> {
+  const facts = (yield* factsOf(core, mapping)) ?? noFacts
+  const { sql, transports } = yield* Effect.fromResult(
+    MutationSql.insert(mapping, columns, query.write!.conflict, back, facts)
+  )
+  const parameters: Array<unknown> = []
+  for (const [index, column] of columns.entries()) {
+    const encoded: Array<unknown> = []
+    for (const row of rows) {
+      encoded.push(yield* Effect.fromResult(Hydrate.encode(mapping, column, row[column.field], "insert")))
+    }
+    parameters.push(transports[index]!.parameter(encoded))
+  }
+  let written = none
+  for (let times = columns.length === 0 ? rows.length : 1; times > 0; times--) {
+    written = joined(written, yield* run(core, core.sql.unsafe(sql, parameters), back))
+  }
+  return written
+})
+
+const noFacts: TableFacts = { columns: new Map(), insertTriggers: true, updateTriggers: true, merges: false, unique: [] }
+
+const insert = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  query: Query.Any
+): Effect.fn.Return<Written, Failure> {
+  yield* Reads.autoflush(core)
+  const rows = yield* inputsOf(core, mapping, query)
+  if (rows.length === 0) return none
+  yield* ensureBegun(core)
+  const back = backOf(core, query)
+  let written = none
+  for (const set of bySet(mapping, rows)) {
+    written = joined(written, yield* insertSet(core, mapping, query, back, set))
+  }
+  const keys = yield* Effect.fromResult(keysIn(mapping, written.rows, query.returning))
+  changeUnit(core, (unit) => ByQuery.inserted(unit, mapping, keys))
+  return written
+})
+
+const writes = { Insert: insert, Update: update, Remove: remove }
+
+const instancesOf = (core: Core, mapping: EntityMapping, query: Query.Any, rows: Values) =>
+  query._tag === "Remove"
+    ? R.map(
+      rows.reduce<R.Result<Array<SessionState.Row>, Schema.SchemaError>>((found, row) =>
+        R.flatMap(found, (values) =>
+          R.map(Hydrate.fromRow(mapping, row, 0), (value) => {
+            values.push(value)
+            return values
+          })), R.succeed([])),
+      (values): ReadonlyArray<SessionState.Row> =>
+        values
+    )
+    : R.map(
+      attach(core, mapping, rows, { populateExisting: true, repeats: true }),
+      (attached) =>
+        attached.map(({ value }) => value)
+    )
+
+/** Runs a query that writes. */
+export const execute = (
+  core: Core,
+  query: Query.Any
+): Effect.Effect<Result.Result<unknown>, Failure> =>
+  Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, Failure> {
+    const mapping = mappingOf(core.registry, query.entity)
+    const wrong = MutationSql.wrongClause(mapping, query)
+    if (wrong !== undefined) return yield* wrong
+    const { count, rows } = yield* writes[query._tag as keyof typeof writes](core, mapping, query)
+    if (!query.returning) return Result.ofWrite(mapping.name, [], count)
+    return Result.ofWrite(mapping.name, yield* Effect.fromResult(instancesOf(core, mapping, query, rows)), count)
+  })

@@ -1,0 +1,166 @@
+/** Writes the statements of queries that write. */
+import { Result as R, type Schema, SchemaIssue } from "effect"
+import { Statement } from "effect/sql"
+import type * as Query from "../Query.ts"
+import type { Registry } from "../Registry.ts"
+import type { TableFacts } from "./catalog.ts"
+import * as Comparing from "./comparing.ts"
+import { fieldError } from "./input.ts"
+import type { Column, EntityMapping } from "./mapping.ts"
+import * as Scope from "./scope.ts"
+import * as SelectSql from "./selectSql.ts"
+import * as Transport from "./transport.ts"
+import { cast, list, source } from "./writeSql.ts"
+
+const { literal } = Statement
+
+const refused = (mapping: EntityMapping, what: string, message: string): Schema.SchemaError =>
+  fieldError(mapping, what, new SchemaIssue.InvalidValue({ message }))
+
+/** The first clause that a write cannot have. */
+export const wrongClause = (mapping: EntityMapping, query: Query.Any): Schema.SchemaError | undefined => {
+  const clauses: ReadonlyArray<readonly [string, boolean]> = [
+    ["where", query._tag === "Insert" && query.conditions.length > 0],
+    ["onConflict", query._tag !== "Insert" && query.write?.conflict !== undefined],
+    ["orderBy", query.orderings.length > 0],
+    ["limit", query.limit !== undefined],
+    ["offset", query.offset !== undefined],
+    ["join", query.joins.length > 0],
+    ["include", Object.keys(query.inclusions).length > 0],
+    ["distinct", query.distinct !== false],
+    ["groupBy", query.groupings.length > 0 || query.havings.length > 0],
+    ["columns", query.columns !== undefined],
+    ["lock", query.lock !== undefined]
+  ]
+  const wrong = clauses.find(([, given]) => given)
+  return wrong === undefined
+    ? undefined
+    : refused(mapping, wrong[0], `a query that ${verbs[query._tag]} cannot have it`)
+}
+
+const verbs: Readonly<Record<Query.Any["_tag"], string>> = {
+  Select: "selects",
+  Insert: "inserts",
+  Update: "updates",
+  Remove: "removes"
+}
+
+/** What comes back of the rows that were written. */
+export type Back = "all" | "keys" | "nothing"
+
+const returningText = (mapping: EntityMapping, back: Back): string =>
+  back === "nothing"
+    ? ""
+    : ` RETURNING ${back === "all" ? mapping.selectList : list(mapping.key.map(({ quoted }) => `t.${quoted}`))}`
+
+const written = (
+  errors: Comparing.Errors,
+  segments: ReadonlyArray<Statement.Segment>
+): R.Result<Statement.Fragment, Schema.SchemaError> =>
+  errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))
+
+const conditionsOf = (scope: Scope.Scope, query: Query.Any) =>
+  SelectSql.whereClause(query.conditions.flatMap((condition) => Scope.conditions(scope, condition)))
+
+/** What a callback makes of the columns, or the record itself. */
+export const patchOf = (
+  registry: Registry,
+  mapping: EntityMapping,
+  query: Query.Any
+): Readonly<Record<string, unknown>> => {
+  const { patch } = query.write!
+  if (typeof patch !== "function") return patch as Readonly<Record<string, unknown>>
+  return patch(SelectSql.scope(registry, mapping, []).columns) as Readonly<Record<string, unknown>>
+}
+
+export const update = (
+  registry: Registry,
+  mapping: EntityMapping,
+  query: Query.Any,
+  values: ReadonlyArray<readonly [column: Column, value: unknown]>,
+  back: Back
+): R.Result<Statement.Fragment, Schema.SchemaError> => {
+  const errors: Comparing.Errors = []
+  const scope = SelectSql.scope(registry, mapping, errors)
+  const sets = values.map(([column, value]) => [
+    literal(`${column.quoted} = `),
+    ...(Statement.isFragment(value)
+      ? Scope.resolved(scope, value).segments
+      : [Statement.parameter(Comparing.parameter(column, value))])
+  ])
+  if (mapping.version !== undefined) {
+    sets.push([literal(`${mapping.version.quoted} = t.${mapping.version.quoted} + 1`)])
+  }
+  return written(errors, [
+    literal(`UPDATE ${mapping.table} AS t SET `),
+    ...sets.flatMap((set, index) => index === 0 ? set : [literal(", "), ...set]),
+    ...conditionsOf(scope, query),
+    literal(returningText(mapping, back))
+  ])
+}
+
+export const remove = (
+  registry: Registry,
+  mapping: EntityMapping,
+  query: Query.Any,
+  back: Back
+): R.Result<Statement.Fragment, Schema.SchemaError> => {
+  const errors: Comparing.Errors = []
+  const scope = SelectSql.scope(registry, mapping, errors)
+  return written(errors, [
+    literal(`DELETE FROM ${mapping.table} AS t`),
+    ...conditionsOf(scope, query),
+    literal(returningText(mapping, back))
+  ])
+}
+
+const conflictClause = (
+  mapping: EntityMapping,
+  columns: ReadonlyArray<Column>,
+  { fields, update }: Query.Conflict,
+  errors: Comparing.Errors
+): string => {
+  const named = (of: ReadonlyArray<string>): ReadonlyArray<Column> =>
+    of.flatMap((field) => {
+      const column = mapping.byField.get(field)
+      if (column === undefined) errors.push(refused(mapping, field, "no such field"))
+      return column ?? []
+    })
+  const target = named(fields)
+  const to = target.length === 0 ? "" : ` (${list(target.map(({ quoted }) => quoted))})`
+  if (update === undefined) return ` ON CONFLICT${to} DO NOTHING`
+  const taken = (update === "all" ? columns.filter((column) => !target.includes(column)) : named(update))
+    .filter((column) => column !== mapping.version && !mapping.key.includes(column))
+  if (target.length === 0) errors.push(refused(mapping, "onConflict", "name the fields of the constraint to update"))
+  const sets = [
+    ...taken.map(({ quoted }) => `${quoted} = excluded.${quoted}`),
+    ...(mapping.version === undefined ? [] : [`${mapping.version.quoted} = t.${mapping.version.quoted} + 1`])
+  ]
+  return sets.length === 0 ? ` ON CONFLICT${to} DO NOTHING` : ` ON CONFLICT${to} DO UPDATE SET ${list(sets)}`
+}
+
+export interface InsertText {
+  readonly sql: string
+  readonly transports: ReadonlyArray<Transport.Transport>
+}
+
+/** An insert of rows of one set of columns; its parameters are arrays, one for each. Without columns, of one row. */
+export const insert = (
+  mapping: EntityMapping,
+  columns: ReadonlyArray<Column>,
+  conflict: Query.Conflict | undefined,
+  back: Back,
+  facts: TableFacts
+): R.Result<InsertText, Schema.SchemaError> => {
+  const errors: Comparing.Errors = []
+  const transports = columns.map((column) => Transport.make(facts.columns.get(column.name)))
+  const rows = columns.length === 0
+    ? "DEFAULT VALUES"
+    : `(${list(columns.map(({ quoted }) => quoted))}) SELECT ${
+      list(columns.map((_, index) => cast(transports, index)))
+    } ` +
+      `FROM ${source(transports)} ORDER BY s.ord`
+  const clause = conflict === undefined ? "" : conflictClause(mapping, columns, conflict, errors)
+  const sql = `INSERT INTO ${mapping.table} AS t ${rows}${clause}${returningText(mapping, back)}`
+  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed({ sql, transports })
+}
