@@ -16,7 +16,7 @@ import { absent, nullableOf } from "./nulls.ts"
 import { knownKey } from "./operations.ts"
 
 /** The rows that foreign keys, or pairs, lead to from others, to be read. */
-interface Read {
+export interface Read {
   readonly id: string
   readonly over: ForeignKey | { readonly table: PairTable; readonly from: 0 | 1 }
   readonly keys: ReadonlyArray<IdentityKey.IdentityKey>
