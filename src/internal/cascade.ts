@@ -86,9 +86,9 @@ class Expansion {
     if (now === undefined || now === Linking.idOf(parent)) this.remove(child, foreignKey)
   }
 
-  private replace({ child, foreignKey, parent }: SessionState.Unlinked): void {
+  private replace({ child, foreignKey, parent, since }: SessionState.Unlinked & { readonly since: number }): void {
     for (const other of this.childrenOf(parent, foreignKey)) {
-      if (Linking.idOf(other) === Linking.idOf(child)) continue
+      if (Linking.idOf(other) === Linking.idOf(child) || Linking.isLate(this.state, foreignKey, other, since)) continue
       if (foreignKey.owner?.cascade === "delete-orphan") this.remove(other, foreignKey)
       else this.nullify(other, foreignKey, parent)
     }
