@@ -52,6 +52,8 @@ export interface Join {
 export interface Inclusion {
   readonly relation: Relation.Any
   readonly query: Any | undefined
+  /** Its name was taken: a mistake. */
+  readonly again?: boolean | undefined
 }
 
 /**
@@ -516,6 +518,8 @@ export const leftJoin: typeof join = Fn.dual(2, withJoins(true))
  * @category relations
  * @since 0.1.0
  */
+// A pipe takes what it returns: its first argument is a relation, not a query.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const exists = <From, To, Value>(
   relation: Relation.Relation<From, To, Value>,
   of?: (columns: Expression.Columns<To>) => Fragments
@@ -582,6 +586,8 @@ type Collection<To> = ReadonlyArray<To> | Option.Option<To>
  * @category relations
  * @since 0.1.0
  */
+// Its first argument is a relation, not a query.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const related = <From, To, Value extends Collection<To>, A, J>(
   relation: Relation.Relation<From, To, Value>,
   refine: (query: Select<To>) => Select<To, A, J>
@@ -624,6 +630,8 @@ const queryOf = <From, To, Value>(relation: Relation.Relation<From, To, Value>):
  * @category relations
  * @since 0.1.0
  */
+// Its first argument is a relation, not a query.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const nested = <From, To, Value, const R extends Inclusions<To>>(
   relation: Relation.Relation<From, To, Value>,
   relations: R
@@ -669,7 +677,7 @@ const inclusionsOf = (relations: Readonly<Record<string, Relation.Any | Inclusio
  * (`selectinload` in SQLAlchemy): one statement for each relation, whatever the number of rows.
  *
  * The instances are values of their class with more fields; they name the same rows in the session. A name that is a
- * field of the entity is a `SchemaError` when a session runs the query. `session.load` of a relation that was included
+ * field of the entity, or taken by another inclusion, is a `SchemaError` when a session runs the query. `session.load` of a relation that was included
  * whole is answered from memory.
  *
  * @example
@@ -700,16 +708,23 @@ const inclusionsOf = (relations: Readonly<Record<string, Relation.Any | Inclusio
  * @category relations
  * @since 0.1.0
  */
+// The query comes first; what it includes decides the type of its result.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const include: {
   <E, const R extends Inclusions<E>>(
     relations: R
   ): <A, J>(self: Select<E, A, J>) => Select<E, A & Included<R>, J>
-  <E, A, J, const R extends Inclusions<E>>(self: Select<E, A, J>, relations: R): Select<E, A & Included<R>, J>
-} = Fn.dual(
-  2,
-  (self: Select<unknown>, relations: Inclusions<unknown>) =>
-    changed(self, { inclusions: { ...self.inclusions, ...inclusionsOf(relations) } })
-)
+  <E, A, J, const R extends Readonly<Record<string, Relation.Any | Inclusion>>>(
+    self: Select<E, A, J>,
+    relations: R & Inclusions<E>
+  ): Select<E, A & Included<R>, J>
+} = Fn.dual(2, (self: Select<unknown>, relations: Inclusions<unknown>) => {
+  const added = Object.entries(inclusionsOf(relations)).map(([name, one]) => [
+    name,
+    Object.hasOwn(self.inclusions, name) ? { ...one, again: true } : one
+  ])
+  return changed(self, { inclusions: { ...self.inclusions, ...Object.fromEntries(added) } })
+})
 
 /**
  * Joins conditions with `AND`: all of them must be met. True for none.

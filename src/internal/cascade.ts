@@ -109,8 +109,13 @@ class Expansion {
       this.state.pairs,
       (change) =>
         change.linked && change.table === table &&
-        Linking.idOf(change.subjects[end]) === Linking.idOf(subject)
+        Linking.idOf(change.subjects[end]) === Linking.idOf(subject) && this.isLeft(change.subjects[end === 0 ? 1 : 0])
     )
+  }
+
+  private isLeft(subject: SessionState.Subject): boolean {
+    const id = Linking.idOf(subject)
+    return !this.gone.has(id) && !this.isMarked(id)
   }
 
   /** What becomes of the rows that a deleted one leads to. */
@@ -126,7 +131,9 @@ class Expansion {
     }
     for (const { end, table } of mapping.pairs) {
       if (table.ends[end].cascade === "none") continue
-      for (const other of this.pairedWith(parent, table, end)) this.remove(other, undefined)
+      for (const other of this.pairedWith(parent, table, end)) {
+        if (!this.isPaired(table, end === 0 ? 1 : 0, other)) this.remove(other, undefined)
+      }
     }
   }
 

@@ -15,8 +15,7 @@ import { outlivedError } from "./places.ts"
 import * as RelationRows from "./relationRows.ts"
 import { insert, type Progress, remove, type StepError, update, writtenOf } from "./steps.ts"
 
-const sourceOf = ({ over }: Cascade.Read): string =>
-  "table" in over ? over.table.ends[over.from].entity : over.target
+const sourceOf = ({ over }: Cascade.Read): string => "table" in over ? over.table.ends[over.from].entity : over.target
 
 /** What leads from the first of the tables: what it finds may add to the reads that lead from later ones. */
 const firstOf = (reads: ReadonlyArray<Cascade.Read>, { registry }: Core): ReadonlyArray<Cascade.Read> => {

@@ -79,6 +79,12 @@ export const orphan = (self: SessionState, unlinked: Unlinked): SessionState => 
   touched: touch(self, ...unlinked.foreignKey.columns)
 })
 
+/** Forgets that a child has lost its parent: it was linked to it again. */
+export const kept = (self: SessionState, foreignKey: Mapping.ForeignKey, child: Subject): SessionState => ({
+  ...self,
+  orphans: HashMap.remove(self.orphans, unlinkedId({ foreignKey }, child))
+})
+
 /** Remembers that a child took the place of its parent's other one. */
 export const replace = (self: SessionState, unlinked: Unlinked): SessionState => ({
   ...self,
