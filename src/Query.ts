@@ -58,6 +58,8 @@ export interface Join {
 export interface Inclusion {
   readonly relation: Relation.Any
   readonly query: Any | undefined
+  /** Its name was taken: a mistake. */
+  readonly again?: boolean | undefined
 }
 
 /**
@@ -1045,6 +1047,16 @@ export const join: {
 export const leftJoin: typeof join = Fn.dual(2, withJoins(true))
 
 /**
+ * The condition that a relation leads to a row: an expression, and a step of a pipe.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Exists<in out From> extends Expression.Expr<boolean> {
+  <A, J>(self: Select<From, A, J>): Select<From, A, J>
+}
+
+/**
  * The condition that a relation leads to a row, one that meets a condition where one is given. Inside `where` it is
  * an expression, to be joined with others; in a pipe it keeps the rows that meet it.
  *
@@ -1090,12 +1102,14 @@ export const leftJoin: typeof join = Fn.dual(2, withJoins(true))
  * @category relations
  * @since 0.1.0
  */
+// Its first argument is a relation, or another query than the one that it is a condition of.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const exists: {
   <From, To, Value>(
     relation: Relation.Relation<From, To, Value>,
     of?: (columns: Expression.Columns<To>) => Fragments
-  ): Expression.Expr<boolean> & (<A, J>(self: Select<From, A, J>) => Select<From, A, J>)
-  <E, A>(query: Select<E, A>): Expression.Expr<boolean> & (<E, A, J>(self: Select<E, A, J>) => Select<E, A, J>)
+  ): Exists<From>
+  <E, A>(query: Select<E, A>): Expression.Expr<boolean>
 } = (of: Relation.Any | Any, callback?: unknown) => {
   const fragment = Statement.fragment(
     isQuery(of)
@@ -1196,6 +1210,8 @@ type Collection<To> = ReadonlyArray<To> | Option.Option<To>
  * @category relations
  * @since 0.1.0
  */
+// Its first argument is a relation, not a query.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const related = <From, To, Value extends Collection<To>, A, J>(
   relation: Relation.Relation<From, To, Value>,
   refine: (query: Select<To>) => Select<To, A, J>
@@ -1238,6 +1254,8 @@ const queryOf = <From, To, Value>(relation: Relation.Relation<From, To, Value>):
  * @category relations
  * @since 0.1.0
  */
+// Its first argument is a relation, not a query.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const nested = <From, To, Value, const R extends Inclusions<To>>(
   relation: Relation.Relation<From, To, Value>,
   relations: R
@@ -1283,7 +1301,7 @@ const inclusionsOf = (relations: Readonly<Record<string, Relation.Any | Inclusio
  * (`selectinload` in SQLAlchemy): one statement for each relation, whatever the number of rows.
  *
  * The instances are values of their class with more fields; they name the same rows in the session. A name that is a
- * field of the entity is a `SchemaError` when a session runs the query. `session.load` of a relation that was included
+ * field of the entity, or taken by another inclusion, is a `SchemaError` when a session runs the query. `session.load` of a relation that was included
  * whole is answered from memory.
  *
  * @example
@@ -1314,16 +1332,23 @@ const inclusionsOf = (relations: Readonly<Record<string, Relation.Any | Inclusio
  * @category relations
  * @since 0.1.0
  */
+// The query comes first; what it includes decides the type of its result.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const include: {
   <E, const R extends Inclusions<E>>(
     relations: R
   ): <A, J>(self: Select<E, A, J>) => Select<E, A & Included<R>, J>
-  <E, A, J, const R extends Inclusions<E>>(self: Select<E, A, J>, relations: R): Select<E, A & Included<R>, J>
-} = Fn.dual(
-  2,
-  (self: Select<unknown>, relations: Inclusions<unknown>) =>
-    changed(self, { inclusions: { ...self.inclusions, ...inclusionsOf(relations) } })
-)
+  <E, A, J, const R extends Readonly<Record<string, Relation.Any | Inclusion>>>(
+    self: Select<E, A, J>,
+    relations: R & Inclusions<E>
+  ): Select<E, A & Included<R>, J>
+} = Fn.dual(2, (self: Select<unknown>, relations: Inclusions<unknown>) => {
+  const added = Object.entries(inclusionsOf(relations)).map(([name, one]) => [
+    name,
+    Object.hasOwn(self.inclusions, name) ? { ...one, again: true } : one
+  ])
+  return changed(self, { inclusions: { ...self.inclusions, ...Object.fromEntries(added) } })
+})
 
 /**
  * Joins conditions with `AND`: all of them must be met. True for none.

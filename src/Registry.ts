@@ -118,8 +118,9 @@ export const make = (options: {
 }
 
 /**
- * Compares the mappings with the live database: tables, columns, types, nullability, keys and foreign keys. Use it when
- * a program starts, or in a test, to find a migration that was forgotten.
+ * Compares the mappings with the live database: tables, columns, types, nullability, keys and foreign keys, tables of
+ * pairs, and `ON DELETE` where a relation leaves deletes to it. Use it when a program starts, or in a test, to find a
+ * migration that was forgotten.
  *
  * Fails with one `MappingError` for all differences at once: they stand in `differences`, and in the message. What a type
  * cannot tell (a transformation that takes anything) is not compared.

@@ -137,7 +137,9 @@ export interface SessionState {
   /** Children that are orphans when the flush comes, unless they have another parent by then. */
   readonly orphans: HashMap.HashMap<string, Unlinked>
   /** The only children of parents that can have one: the flush unlinks those that they took the place of. */
-  readonly replaced: HashMap.HashMap<string, Unlinked>
+  readonly replaced: HashMap.HashMap<string, Unlinked & { readonly since: number }>
+  /** Children that were given a parent by value, and when: the place was not theirs before. */
+  readonly late: HashMap.HashMap<string, number>
   /** The entities, fields and tables of pairs that were changed since the last flush. */
   readonly touched: ReadonlySet<object>
   /** Rows that a cascade deletes or moves: only as long as they lead where they did. */
@@ -168,11 +170,7 @@ export const empty: SessionState = {
   tombstones: HashSet.empty(),
   tombstonesBefore: HashSet.empty(),
   collections: HashMap.empty(),
-  pairs: HashMap.empty(),
-  orphans: HashMap.empty(),
-  replaced: HashMap.empty(),
-  touched: new Set(),
-  guards: HashMap.empty(),
+  ...Linking.none,
   cursors: HashSet.empty()
 }
 
@@ -350,7 +348,7 @@ export const updatePending = (
 ): SessionState => ({
   ...self,
   pending: HashMap.set(self.pending, pending.ref.id, pending),
-  orphans: Linking.adopted(self.orphans, `#${pending.ref.id}`, patched)
+  orphans: Linking.adopted(self.orphans, `#${pending.ref.id}`, patched, pending.values)
 })
 
 /**
@@ -478,7 +476,7 @@ export const update = (self: SessionState, entry: Entry, value: Row, patched: It
       },
       fields
     ),
-    orphans: Linking.adopted(self.orphans, entry.key.token, fields)
+    orphans: Linking.adopted(self.orphans, entry.key.token, fields, value)
   }
 }
 
@@ -496,7 +494,7 @@ export const link = (
   const links = new Map([...(entry.links ?? []), ...columns])
   return {
     ...setEntry(self, { ...entry, changed: entry.changed.filter((field) => !links.has(field)), links }, links.keys()),
-    orphans: Linking.adopted(self.orphans, entry.key.token, Array.from(links.keys()))
+    orphans: Linking.adopted(self.orphans, entry.key.token, Array.from(links.keys()), Object.fromEntries(links))
   }
 }
 
@@ -614,8 +612,8 @@ export const expireAll = (self: SessionState): SessionState => ({
   epoch: self.epoch + 1,
   entries: dropChanges(self),
   dirty: HashSet.empty(),
-  orphans: HashMap.empty(),
-  replaced: HashMap.empty(),
+  orphans: Linking.ofPending(self.orphans),
+  replaced: Linking.ofPending(self.replaced),
   collections: HashMap.empty()
 })
 
@@ -684,11 +682,7 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
     dirty: HashSet.empty(),
     deleted: HashSet.empty(),
     collections: Collections.written(self, written),
-    pairs: HashMap.empty(),
-    orphans: HashMap.empty(),
-    replaced: HashMap.empty(),
-    touched: empty.touched,
-    guards: HashMap.empty()
+    ...Linking.none
   }
 }
 
@@ -730,10 +724,7 @@ export const rolledBack = (self: SessionState): SessionState => ({
   removed: HashMap.empty(),
   tombstones: self.tombstonesBefore,
   collections: HashMap.empty(),
-  pairs: HashMap.empty(),
-  orphans: HashMap.empty(),
-  replaced: HashMap.empty(),
-  touched: empty.touched,
+  ...Linking.none,
   cursors: HashSet.empty()
 })
 

@@ -192,6 +192,7 @@ const facts = (more: Partial<Catalog.TableFacts> = {}, id: Partial<Catalog.Colum
     ]),
     insertTriggers: false,
     updateTriggers: false,
+    unique: [],
     merges: false,
     ...more
   }

@@ -69,7 +69,7 @@ for (const [name, client] of Object.entries({ "PGlite": embedded(tables), "a ser
           "Owner: has the primary key (id), the table has none",
           "Owner: declares (name) unique, the database does not",
           "Pet.born: has no column \"born\" in \"pets\"",
-          "Pet.owner: has no foreign key of (owner_id) to \"owners\""
+          "Pet.owner: has no foreign key of \"pets\" (owner_id) to \"owners\""
         ])
       }))
 

@@ -3,7 +3,7 @@ import { NodeServices } from "@effect/platform-node"
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Effect, FileSystem, Layer, Path, Redacted, Stream } from "effect"
-import { SessionMaker } from "effect-sql-session"
+import { Registry, SessionMaker } from "effect-sql-session"
 import { ChildProcess } from "effect/process"
 import { SqlClient } from "effect/sql"
 import { fileURLToPath } from "node:url"
@@ -16,6 +16,7 @@ import { importGraph } from "../examples/import-lockfile/importer.ts"
 import * as Lockfile from "../examples/import-lockfile/lockfile.ts"
 import * as Report from "../examples/import-lockfile/report.ts"
 import { recorded } from "../examples/import-lockfile/statements.ts"
+import * as Walk from "../examples/import-lockfile/walk.ts"
 
 const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 
@@ -79,10 +80,14 @@ const stored = Effect.flatMap(SessionMaker, (maker) => maker.withSession(counts)
 
 const reported = Effect.flatMap(SessionMaker, (maker) => maker.withSession(Report.report))
 
+const walked = (root: Graph.Node) => Effect.flatMap(SessionMaker, (maker) => maker.withSession(Walk.walk(root)))
+
 const writes = (statements: ReadonlyArray<string>) => statements.filter((sql) => !sql.trimStart().startsWith("SELECT"))
 
 for (const [name, database] of [["PGlite", embedded], ["a server", server]] as const) {
   layer(database, { timeout: "30 seconds", excludeTestServices: true })(`the importer on ${name}`, (it) => {
+    it.effect("has tables that fit its entities", () => Registry.verify(Lockfiles))
+
     it.effect("imports the project's own lockfile in one statement for each table", () =>
       Effect.gen(function*() {
         yield* emptied
@@ -176,22 +181,70 @@ for (const [name, database] of [["PGlite", embedded], ["a server", server]] as c
           ]
         })
       }))
+
+    it.effect("walks down the tree in one statement for each level and relation, and meets each row once", () =>
+      Effect.gen(function*() {
+        yield* emptied
+        const graph = Graph.make(lockfile({
+          "": { name: "project", version: "1.0.0", dependencies: { a: "1", b: "1", c: "1" } },
+          "node_modules/a": { version: "1.0.0", dependencies: { d: "1", e: "1" } },
+          "node_modules/b": { version: "1.0.0", dependencies: { d: "1", c: "1" } },
+          "node_modules/c": { version: "1.0.0" },
+          "node_modules/d": { version: "1.0.0", dependencies: { a: "1", c: "2" } },
+          "node_modules/d/node_modules/c": { version: "2.0.0", dependencies: { f: "1" } },
+          "node_modules/e": { version: "1.0.0", dependencies: { f: "1" } },
+          "node_modules/f": { version: "1.0.0", dependencies: { d: "1" } },
+          "node_modules/g": { version: "1.0.0", dependencies: { a: "1" } }
+        }))
+        yield* importing(graph)
+        assert.deepStrictEqual(yield* walked(graph.root), [
+          { dependencies: 3, versions: 3, packages: 3, statements: 3 },
+          { dependencies: 4, versions: 2, packages: 2, statements: 3 },
+          // c@2, whose package is that of c@1, and f
+          { dependencies: 3, versions: 2, packages: 1, statements: 3 },
+          { dependencies: 2, versions: 0, packages: 0, statements: 1 }
+        ])
+        assert.deepStrictEqual(yield* walked({ name: "g", version: "2.0.0", license: null }), [])
+      }))
+
+    it.effect("walks over 1,000 packages in the statements that 1 takes", () =>
+      Effect.gen(function*() {
+        yield* emptied
+        const few = synthetic(1)
+        yield* importing(few)
+        assert.deepStrictEqual(yield* walked(few.root), [
+          { dependencies: 1, versions: 1, packages: 1, statements: 3 },
+          { dependencies: 0, versions: 0, packages: 0, statements: 1 }
+        ])
+        const many = synthetic(1_000)
+        yield* importing(many)
+        assert.deepStrictEqual(yield* walked(many.root), [
+          { dependencies: 1_000, versions: 1_000, packages: 1_000, statements: 3 },
+          { dependencies: 999, versions: 0, packages: 0, statements: 1 }
+        ])
+      }))
   })
 }
 
-describe("the report", () => {
-  it.live("is the same on PGlite and on a server, whatever the ids", () =>
+describe("the report and the walk", () => {
+  it.live("are the same on PGlite and on a server, whatever the ids", () =>
     Effect.gen(function*() {
       const graph = Graph.make(yield* ownLockfile)
-      const here = yield* Effect.andThen(importing(graph), reported).pipe(Effect.provide(embedded))
+      const told = Effect.all([reported, walked(graph.root)])
+      const [here, levels] = yield* Effect.andThen(importing(graph), told).pipe(Effect.provide(embedded))
       const reversed = { ...graph, nodes: graph.nodes.toReversed(), edges: graph.edges.toReversed() }
-      const there = yield* Effect.flip(importing(graph, 500)).pipe(
+      const [there, levelsThere] = yield* Effect.flip(importing(graph, 500)).pipe(
         Effect.andThen(importing(reversed)),
-        Effect.andThen(reported),
+        Effect.andThen(told),
         Effect.provide(server)
       )
       assert.deepStrictEqual(there, here)
       assert.strictEqual(Report.render(there), Report.render(here))
+      assert.deepStrictEqual(levelsThere, levels)
+      assert.strictEqual(levels.reduce((sum, { versions }) => sum + versions, 1), graph.nodes.length)
+      for (const { packages, statements, versions } of levels) {
+        assert.strictEqual(statements, 1 + Math.min(versions, 1) + Math.min(packages, 1))
+      }
     }))
 })
 
@@ -231,6 +284,10 @@ layer(NodeServices.layer, { excludeTestServices: true })("npm start", (it) => {
         assert.notMatch(stdout, /warn|deprecated/i)
       }
       assert.include(reportIn(runs[0].stdout), "Packages per licence")
+      assert.match(
+        reportIn(runs[0].stdout),
+        /\nDown the dependency tree by session\.load: \d+ rows in \d+ statements\nlevel .+ statements\n/
+      )
       assert.strictEqual(reportIn(runs[1].stdout), reportIn(runs[0].stdout))
 
       const again = yield* cli("--url", url)

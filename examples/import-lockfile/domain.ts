@@ -23,6 +23,8 @@ export class Version extends Entity.Class<Version>("Version")({
   license: Schema.NullOr(Schema.String)
 }, { table: "npm_versions", primaryKey: "id", unique: [["packageId", "version"]] }) {
   static readonly package = Relation.manyToOne<Version, Package>(() => Package, { foreignKey: "packageId" })
+  /** What it wants of others. */
+  static readonly dependencies = Relation.oneToMany<Version, Dependency>(() => Dependency, { foreignKey: "fromId" })
 }
 
 export class Dependency extends Entity.Class<Dependency>("Dependency")({

@@ -17,7 +17,7 @@ interface Edge {
 }
 
 export interface Graph {
-  readonly root: string
+  readonly root: Node
   /** Each version once, in however many folders it is installed. */
   readonly nodes: ReadonlyArray<Node>
   readonly edges: ReadonlyArray<Edge>
@@ -43,7 +43,7 @@ export const make = (lockfile: Lockfile): Graph => {
     }
   }
   return {
-    root: lockfile.packages[""]?.name ?? lockfile.name ?? "the project",
+    root: installed.get("") ?? nodeOf(lockfile, "", {}),
     nodes: Array.from(new Set(installed.values())),
     edges: Array.from(edges.values()),
     absent

@@ -12,20 +12,26 @@ import { tell } from "./progress.ts"
 import * as Report from "./report.ts"
 import { recorded } from "./statements.ts"
 import * as Table from "./table.ts"
+import * as Walk from "./walk.ts"
 
 export interface Options extends ImportOptions {
   readonly file: string
   readonly place: Database.Place
 }
 
-export type ProgramError = Lockfile.LockfileError | Database.DatabaseError | SessionError.CommitError | ImportError
+export type ProgramError =
+  | Lockfile.LockfileError
+  | Database.DatabaseError
+  | SessionError.CommitError
+  | ImportError
+  | Walk.WalkError
 
 /** Imports a file into a place, and prints the report. */
 export const run = Effect.fn("run")(
   function*(options: Options): Effect.fn.Return<void, ProgramError, FileSystem.FileSystem> {
     const lockfile = yield* Lockfile.read(options.file)
     const graph = Graph.make(lockfile)
-    yield* tell("Lockfile", `${graph.root}, version ${lockfile.lockfileVersion}: ${contentsOf(graph)}`)
+    yield* tell("Lockfile", `${graph.root.name}, version ${lockfile.lockfileVersion}: ${contentsOf(graph)}`)
     yield* tell("Database", Database.describe(options.place))
     const database = SessionMaker.layer({ registry: Lockfiles }).pipe(
       Layer.provideMerge(Database.layer(options.place))
@@ -33,6 +39,9 @@ export const run = Effect.fn("run")(
     yield* Effect.provide(importAndReport(graph, options), database)
   }
 )
+
+/** Reads all from one state of the database, whatever others write meanwhile. */
+const snapshot = { isolation: "repeatable read", readOnly: true } as const
 
 const importAndReport = Effect.fnUntraced(function*(graph: Graph.Graph, options: ImportOptions) {
   const maker = yield* SessionMaker
@@ -49,8 +58,10 @@ const importAndReport = Effect.fnUntraced(function*(graph: Graph.Graph, options:
   if (options.failAt !== undefined) {
     yield* Console.log(`\n--fail-at ${options.failAt} was not reached: only ${total(added)} entities were added.`)
   }
-  const report = yield* maker.withTransaction(Report.report, { isolation: "repeatable read", readOnly: true })
+  const report = yield* maker.withTransaction(Report.report, snapshot)
   yield* Console.log(`\n${Report.render(report)}`)
+  const levels = yield* maker.withTransaction(Walk.walk(graph.root), snapshot)
+  yield* Console.log(`\n${Walk.render(levels)}`)
 })
 
 const contentsOf = (graph: Graph.Graph): string =>

@@ -16,7 +16,7 @@ import { absent, nullableOf } from "./nulls.ts"
 import { knownKey } from "./operations.ts"
 
 /** The rows that foreign keys, or pairs, lead to from others, to be read. */
-interface Read {
+export interface Read {
   readonly id: string
   readonly over: ForeignKey | { readonly table: PairTable; readonly from: 0 | 1 }
   readonly keys: ReadonlyArray<IdentityKey.IdentityKey>
@@ -86,9 +86,9 @@ class Expansion {
     if (now === undefined || now === Linking.idOf(parent)) this.remove(child, foreignKey)
   }
 
-  private replace({ child, foreignKey, parent }: SessionState.Unlinked): void {
+  private replace({ child, foreignKey, parent, since }: SessionState.Unlinked & { readonly since: number }): void {
     for (const other of this.childrenOf(parent, foreignKey)) {
-      if (Linking.idOf(other) === Linking.idOf(child)) continue
+      if (Linking.idOf(other) === Linking.idOf(child) || Linking.isLate(this.state, foreignKey, other, since)) continue
       if (foreignKey.owner?.cascade === "delete-orphan") this.remove(other, foreignKey)
       else this.nullify(other, foreignKey, parent)
     }
@@ -109,8 +109,13 @@ class Expansion {
       this.state.pairs,
       (change) =>
         change.linked && change.table === table &&
-        Linking.idOf(change.subjects[end]) === Linking.idOf(subject)
+        Linking.idOf(change.subjects[end]) === Linking.idOf(subject) && this.isLeft(change.subjects[end === 0 ? 1 : 0])
     )
+  }
+
+  private isLeft(subject: SessionState.Subject): boolean {
+    const id = Linking.idOf(subject)
+    return !this.gone.has(id) && !this.isMarked(id)
   }
 
   /** What becomes of the rows that a deleted one leads to. */
@@ -126,7 +131,9 @@ class Expansion {
     }
     for (const { end, table } of mapping.pairs) {
       if (table.ends[end].cascade === "none") continue
-      for (const other of this.pairedWith(parent, table, end)) this.remove(other, undefined)
+      for (const other of this.pairedWith(parent, table, end)) {
+        if (!this.isPaired(table, end === 0 ? 1 : 0, other)) this.remove(other, undefined)
+      }
     }
   }
 

@@ -22,6 +22,8 @@ export interface TableFacts {
   /** A trigger (or a rule, or a view) may write other values than those that were sent. */
   readonly insertTriggers: boolean
   readonly updateTriggers: boolean
+  /** The sets of columns that an index keeps unique at once, each by its names in their order. */
+  readonly unique: ReadonlyArray<ReadonlyArray<string>>
   /** `MERGE ... RETURNING` can be used: PostgreSQL 17, and a table that takes it. */
   readonly merges: boolean
 }
@@ -52,7 +54,12 @@ SELECT w.ord::int4, c.relkind::text, c.relhasrules, current_setting('server_vers
   t.typcategory = 'A', t.typtype = 'd' OR a.atttypmod <> -1, a.attgenerated <> '',
   (a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false)) AND EXISTS (
     SELECT FROM pg_sequence q WHERE q.seqrelid = pg_get_serial_sequence(w.name, a.attname)::regclass
-      AND q.seqincrement > 0 AND NOT q.seqcycle)
+      AND q.seqincrement > 0 AND NOT q.seqcycle),
+  CASE WHEN a.attnum = 1 THEN (SELECT json_agg((
+    SELECT json_agg(k.attname ORDER BY k.attname) FROM pg_attribute k
+    WHERE k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])))::text
+    FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid
+    AND i.indpred IS NULL AND i.indexprs IS NULL) END
 FROM unnest($1::text[]) WITH ORDINALITY AS w(name, ord)
 JOIN pg_class c ON c.oid = to_regclass(w.name)
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -73,7 +80,8 @@ type FactsRow = readonly [
   isArray: boolean,
   constrained: boolean,
   generated: boolean,
-  sequence: boolean
+  sequence: boolean,
+  unique: string | null
 ]
 
 /** bool, int2, int4, text, varchar, float8: what is read is what was written. */
@@ -93,6 +101,9 @@ const tableFacts = (rows: ReadonlyArray<FactsRow>): TableFacts => {
     }])),
     insertTriggers: insertTriggers || !isTable,
     updateTriggers: updateTriggers || !isTable,
+    unique: rows.flatMap(([, , , , , , , , , , , , , unique]) =>
+      unique === null ? [] : JSON.parse(unique) as ReadonlyArray<ReadonlyArray<string>>
+    ),
     merges: version >= 170000 && (kind === "r" || kind === "p") && !rules
   }
 }

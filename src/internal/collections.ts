@@ -109,7 +109,10 @@ export const read = (state: SessionState, entries: ReadonlyArray<Entry>): Collec
   if (HashMap.isEmpty(self)) return self
   for (const { committed, key, mapping } of entries) {
     const before = Option.getOrUndefined(HashMap.get(state.entries, key.token))
-    if (before !== undefined) self = forget(moved(self, mapping, before.committed, committed), mapping, key.token)
+    if (before === undefined) continue
+    self = moved(self, mapping, before.committed, committed)
+    // What is known of a row that had expired was read since then.
+    if (before.epoch === state.epoch) self = forget(self, mapping, key.token)
   }
   return self
 }

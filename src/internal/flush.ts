@@ -15,6 +15,15 @@ import { outlivedError } from "./places.ts"
 import * as RelationRows from "./relationRows.ts"
 import { insert, type Progress, remove, type StepError, update, writtenOf } from "./steps.ts"
 
+const sourceOf = ({ over }: Cascade.Read): string => "table" in over ? over.table.ends[over.from].entity : over.target
+
+/** What leads from the first of the tables: what it finds may add to the reads that lead from later ones. */
+const firstOf = (reads: ReadonlyArray<Cascade.Read>, { registry }: Core): ReadonlyArray<Cascade.Read> => {
+  const sources = new Set(reads.map(sourceOf))
+  const first = Array.from(registry.mappings.keys()).find((name) => sources.has(name))
+  return reads.filter((read) => sourceOf(read) === first)
+}
+
 /** The state with what its deletes and unlinks entail, for which children that are not loaded are read. */
 const cascaded = Effect.fnUntraced(function*(
   core: Core,
@@ -28,7 +37,7 @@ const cascaded = Effect.fnUntraced(function*(
     const outcome = yield* Effect.fromResult(Cascade.expand(unitOf(core), core.registry, found))
     if (outcome._tag === "Decided") return outcome
     yield* begin
-    for (const { id, keys, over } of outcome.reads) {
+    for (const { id, keys, over } of firstOf(outcome.reads, core)) {
       const rows = yield* "table" in over
         ? RelationRows.paired(core, over.table, over.from, keys)
         : RelationRows.children(core, over, keys)

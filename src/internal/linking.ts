@@ -1,8 +1,22 @@
 /** What a unit of work has unlinked, linked and touched: the part of its state that is about relations. */
 import { HashMap, HashSet, Option } from "effect"
 import type * as IdentityKey from "../IdentityKey.ts"
-import type { PairChange, SessionState, Subject, Unlinked } from "../SessionState.ts"
+import type { PairChange, Row, SessionState, Subject, Unlinked } from "../SessionState.ts"
+import { plainValue } from "./collections.ts"
 import type * as Mapping from "./mapping.ts"
+
+/** Nothing of it. */
+export const none: Pick<
+  SessionState,
+  "pairs" | "orphans" | "replaced" | "late" | "touched" | "guards"
+> = {
+  pairs: HashMap.empty(),
+  orphans: HashMap.empty(),
+  replaced: HashMap.empty(),
+  late: HashMap.empty(),
+  touched: new Set(),
+  guards: HashMap.empty()
+}
 
 /** Gives the text that tells subjects apart. */
 export const idOf = (subject: Subject): string => subject._tag === "Key" ? subject.key.token : `#${subject.ref.id}`
@@ -12,20 +26,30 @@ export const touch = (self: SessionState, ...what: ReadonlyArray<object>): Sessi
   what.every((one) => self.touched.has(one)) ? self.touched : new Set([...self.touched, ...what])
 
 /** Forgets that a child has lost its parent. */
-export const withoutSubject = (unlinked: SessionState["orphans"], id: string): SessionState["orphans"] =>
+export const withoutSubject = <U extends Unlinked>(
+  unlinked: HashMap.HashMap<string, U>,
+  id: string
+): HashMap.HashMap<string, U> =>
   HashMap.isEmpty(unlinked) ? unlinked : HashMap.filter(unlinked, ({ child }) => idOf(child) !== id)
+
+/** Keeps what is about pending rows: those do not expire. */
+export const ofPending = <U extends Unlinked>(unlinked: HashMap.HashMap<string, U>): HashMap.HashMap<string, U> =>
+  HashMap.isEmpty(unlinked) ? unlinked : HashMap.filter(unlinked, ({ child }) => child._tag === "Ref")
 
 /** A child whose foreign key was given a value again is no orphan of that key. */
 export const adopted = (
   orphans: SessionState["orphans"],
   id: string,
-  fields: ReadonlyArray<string>
+  fields: ReadonlyArray<string>,
+  values: Row
 ): SessionState["orphans"] =>
   HashMap.isEmpty(orphans) || fields.length === 0
     ? orphans
     : HashMap.filter(
       orphans,
-      ({ child, foreignKey }) => idOf(child) !== id || !foreignKey.columns.some(({ field }) => fields.includes(field))
+      ({ child, foreignKey }) =>
+        idOf(child) !== id ||
+        !foreignKey.columns.some(({ field }) => fields.includes(field) && plainValue(values[field]) !== undefined)
     )
 
 /** Tells that rows were deleted or unlinked, which may entail more. */
@@ -45,7 +69,8 @@ export const changePair = (self: SessionState, change: PairChange): SessionState
   }
 }
 
-const unlinkedId = ({ foreignKey }: Unlinked, subject: Subject): string => `${foreignKey.id} ${idOf(subject)}`
+const unlinkedId = ({ foreignKey }: Pick<Unlinked, "foreignKey">, subject: Subject): string =>
+  `${foreignKey.id} ${idOf(subject)}`
 
 /** Remembers that a child has lost its parent. */
 export const orphan = (self: SessionState, unlinked: Unlinked): SessionState => ({
@@ -54,12 +79,47 @@ export const orphan = (self: SessionState, unlinked: Unlinked): SessionState => 
   touched: touch(self, ...unlinked.foreignKey.columns)
 })
 
+/** Forgets that a child has lost its parent: it was linked to it again. */
+export const kept = (self: SessionState, foreignKey: Mapping.ForeignKey, child: Subject): SessionState => ({
+  ...self,
+  orphans: HashMap.remove(self.orphans, unlinkedId({ foreignKey }, child))
+})
+
 /** Remembers that a child took the place of its parent's other one. */
 export const replace = (self: SessionState, unlinked: Unlinked): SessionState => ({
   ...self,
-  replaced: HashMap.set(self.replaced, unlinkedId(unlinked, unlinked.parent), unlinked),
+  nextRef: self.nextRef + 1,
+  replaced: HashMap.set(self.replaced, unlinkedId(unlinked, unlinked.parent), { ...unlinked, since: self.nextRef }),
   touched: touch(self, ...unlinked.foreignKey.columns)
 })
+
+/** Remembers that a child was given parents by value: it does not give way to one that was linked before. */
+export const came = (
+  self: SessionState,
+  { foreignKeys }: Mapping.EntityMapping,
+  id: string,
+  fields: ReadonlyArray<string>
+): SessionState => {
+  if (HashMap.isEmpty(self.replaced)) return self
+  const single = foreignKeys.filter(({ columns, owner }) =>
+    owner?.single === true && columns.some(({ field }) => fields.includes(field))
+  )
+  return single.length === 0 ? self : {
+    ...self,
+    nextRef: self.nextRef + 1,
+    late: single.reduce((late, key) => HashMap.set(late, `${key.id} ${id}`, self.nextRef), self.late)
+  }
+}
+
+/** A child that came by value after the other one was linked. */
+export const isLate = (
+  self: SessionState,
+  foreignKey: Mapping.ForeignKey,
+  child: Subject,
+  since: number
+): boolean =>
+  (child._tag === "Ref" && child.ref.id > since) ||
+  Option.getOrElse(HashMap.get(self.late, unlinkedId({ foreignKey }, child)), () => 0) > since
 
 /** The child that took the place of a parent's other one. */
 export const replacedBy = (

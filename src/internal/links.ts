@@ -1,6 +1,7 @@
 /** Lets relations lead to other rows: what they hold is set by the flush that writes both. */
 import { Effect, HashMap } from "effect"
 import * as Entity from "../Entity.ts"
+import * as IdentityKey from "../IdentityKey.ts"
 import type * as Relation from "../Relation.ts"
 import { FlushError, MappingError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
@@ -9,7 +10,7 @@ import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Linking from "./linking.ts"
 import * as Loading from "./loading.ts"
-import { type EntityMapping, type ForeignKey, lift, type MappedRelation } from "./mapping.ts"
+import { type Column, type EntityMapping, type ForeignKey, lift, type MappedRelation } from "./mapping.ts"
 import { absent, nullableOf } from "./nulls.ts"
 import * as Reads from "./reads.ts"
 import * as RelationRows from "./relationRows.ts"
@@ -160,18 +161,29 @@ const displace = Effect.fnUntraced(function*(
   yield* lose(core, foreignKey, resolved, parent, foreignKey.owner!.cascade === "delete-orphan")
 })
 
+const cannotMove = (child: Reads.Resolved, { field }: Column): FlushError =>
+  new FlushError({
+    entity: mappingOfResolved(child).name,
+    ...(child._tag === "Key" ? { key: IdentityKey.format(child.key) } : {}),
+    reason: "keyConflict",
+    detail: `${field} is part of its key, which cannot change. Delete it, and add another.`
+  })
+
 const linkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignKey: ForeignKey): Effect.fn.Return<
   void,
   LinkError
 > {
   const { child, parent } = sidesOf(ends)
+  const isLinked = idOf(parent) === (yield* parentNow(core, child, foreignKey))
+  const inKey = child._tag === "Key" && !isLinked
+    ? foreignKey.columns.find((column) => child.mapping.key.includes(column))
+    : undefined
+  if (inKey !== undefined) return yield* cannotMove(child, inKey)
   if (foreignKey.owner?.single === true) yield* displace(core, foreignKey, subjectOf(parent), subjectOf(child))
-  yield* setForeignKey(core, child, keyValues(foreignKey, parent))
+  if (isLinked) changeUnit(core, (unit) => Linking.kept(unit, foreignKey, subjectOf(child)))
+  else yield* setForeignKey(core, child, keyValues(foreignKey, parent))
   if (foreignKey.owner?.single !== true) return
-  changeUnit(
-    core,
-    (unit) => Linking.replace(unit, { foreignKey, child: subjectOf(child), parent: subjectOf(parent) })
-  )
+  changeUnit(core, (unit) => Linking.replace(unit, { foreignKey, child: subjectOf(child), parent: subjectOf(parent) }))
 })
 
 /** What the foreign key of a child leads to now. */
@@ -214,7 +226,7 @@ const checkOwners = Effect.fnUntraced(function*(
   const owners = new Set<string>()
   if (to._tag === "Key") {
     const found = yield* RelationRows.owners(core, relation, to.key)
-    for (const { token } of found) owners.add(token)
+    for (const key of found) if (!SessionState.isDeleted(unitOf(core), key)) owners.add(key.token)
   }
   for (const { linked, subjects, table: of } of HashMap.values(unitOf(core).pairs)) {
     if (of !== table || Linking.idOf(subjects[end === 0 ? 1 : 0]) !== idOf(to)) continue

@@ -100,16 +100,24 @@ const readCollections = Effect.fnUntraced(function*(
     ))
 })
 
+/** Flushes before a statement: what this deletes leads nowhere any more. */
+const flushedBefore = (core: Core, key: IdentityKey.IdentityKey): Effect.Effect<void, Reads.CurrentError> =>
+  Effect.flatMap(
+    Reads.autoflush(core),
+    (): Effect.Effect<void, Reads.CurrentError> =>
+      SessionState.isDeleted(unitOf(core), key) ? Effect.fail(Reads.deletedError(key)) : Effect.void
+  )
+
 const many = Effect.fnUntraced(function*(
   core: Core,
   relation: MappedRelation,
   parent: IdentityKey.IdentityKey,
   options: LoadOptions
-): Effect.fn.Return<ReadonlyArray<SessionState.Row>, Reads.ReadError> {
-  if (isTouched(core, relation)) yield* Reads.autoflush(core)
+): Effect.fn.Return<ReadonlyArray<SessionState.Row>, Reads.CurrentError> {
+  if (isTouched(core, relation)) yield* flushedBefore(core, parent)
   const before = known(core, relation, parent)
   if (before !== undefined) return before
-  yield* Reads.autoflush(core)
+  yield* flushedBefore(core, parent)
   yield* afterOthers
   const lacking = companions(core, relation, parent, options).filter((key) =>
     key.token === parent.token ||
@@ -185,6 +193,7 @@ const one = Effect.fnUntraced(function*(
   let entry = yield* fresh(core, relation, resolved, options)
   if (relation.foreignKey!.columns.some(({ field }) => entry.links?.has(field))) {
     yield* flush(core)
+    if (SessionState.isDeleted(unitOf(core), resolved.key)) return yield* Reads.deletedError(resolved.key)
     entry = SessionState.entryFor(unitOf(core), resolved.key) ?? entry
   }
   const key = targetOf(relation, entry)
@@ -194,7 +203,7 @@ const one = Effect.fnUntraced(function*(
   const before = Reads.inMemory(core, key, true)
   if (before === "deleted") return yield* absent()
   if (before !== "unknown") return Option.some(before)
-  yield* Reads.autoflush(core)
+  yield* flushedBefore(core, resolved.key)
   yield* afterOthers
   const keys = missing(core, relation, companions(core, relation, resolved.key, options))
   yield* Reads.beginFor(core, false)

@@ -175,13 +175,14 @@ const checkColumns = (entity: Entity.Any, columns: ReadonlyArray<Column>): void 
 }
 
 /** Finds columns by their fields, or throws which field is not there. */
-export const columnsOf = (
+const columnsOf = (
   mapping: Pick<EntityMapping, "name" | "byField">,
   fields: ReadonlyArray<string>,
-  what: string,
-  of = mapping.name
+  what: string
 ): ReadonlyArray<Column> =>
-  fields.map((field) => mapping.byField.get(field) ?? failMapping(of, `${what} names a field that is not there`, field))
+  fields.map((field) =>
+    mapping.byField.get(field) ?? failMapping(mapping.name, `${what} names a field that is not there`, field)
+  )
 
 /** Makes the mapping of an entity without its relations, or throws what is wrong with it. */
 export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {

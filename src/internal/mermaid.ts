@@ -43,12 +43,25 @@ const attribute = (mapping: EntityMapping, column: Column): string => {
   }`
 }
 
-const relation = (mapping: EntityMapping, foreignKey: ForeignKey, target: EntityMapping): string =>
-  `  ${word(mapping.tableName)} }o--${foreignKey.nullable ? "o|" : "||"} ${word(target.tableName)} : ${
-    word(foreignKey.name)
-  }`
+const line = (from: EntityMapping, ends: string, to: EntityMapping, name: string): string =>
+  `  ${word(from.tableName)} ${ends} ${word(to.tableName)} : ${word(name)}`
 
-export const diagram = (mappings: ReadonlyMap<string, EntityMapping>): string => {
+type Mappings = ReadonlyMap<string, EntityMapping>
+
+const foreignKeyLine = (mapping: EntityMapping, foreignKey: ForeignKey, mappings: Mappings): string => {
+  const ends = `${foreignKey.owner?.single === true ? "|o" : "}o"}--${foreignKey.nullable ? "o|" : "||"}`
+  // That of a relation of the other side has the name of its entity before it.
+  const name = foreignKey.name.slice(foreignKey.name.lastIndexOf(".") + 1)
+  return line(mapping, ends, mappings.get(foreignKey.target)!, name)
+}
+
+/** Many-to-many relations: a table of pairs once, by the first relation that leads through it. */
+const pairLines = (mapping: EntityMapping, mappings: Mappings): ReadonlyArray<string> =>
+  mapping.relations.flatMap(({ id, name, pairs, target }) =>
+    pairs?.table.relations[0]?.id === id ? [line(mapping, "}o--o{", mappings.get(target)!, name)] : []
+  )
+
+export const diagram = (mappings: Mappings): string => {
   const all = Array.from(mappings.values())
   return [
     "erDiagram",
@@ -57,8 +70,7 @@ export const diagram = (mappings: ReadonlyMap<string, EntityMapping>): string =>
       ...mapping.columns.map((column) => attribute(mapping, column)),
       "  }"
     ]),
-    ...all.flatMap((mapping) =>
-      mapping.foreignKeys.map((foreignKey) => relation(mapping, foreignKey, mappings.get(foreignKey.target)!))
-    )
+    ...all.flatMap((mapping) => mapping.foreignKeys.map((key) => foreignKeyLine(mapping, key, mappings))),
+    ...all.flatMap((mapping) => pairLines(mapping, mappings))
   ].join("\n")
 }

@@ -19,6 +19,13 @@ const columnsOf = ({ ends }: PairTable): Columns => [...ends[0].columns, ...ends
 const match = (alias: string, columns: Columns, transports: ReadonlyArray<Transport.Transport>): string =>
   columns.map(({ quoted }, index) => `${alias}.${quoted} = ${cast(transports, index)}`).join(" AND ")
 
+/** The constraint that keeps pairs unique, if there is one: no other conflict is to be passed over. */
+const conflictClause = (columns: Columns, { unique }: TableFacts): string => {
+  const names = columns.map(({ name }) => name)
+  const kept = unique.some((set) => set.length === names.length && set.every((name) => names.includes(name)))
+  return kept ? ` ON CONFLICT (${list(columns.map(({ quoted }) => quoted))}) DO NOTHING` : ""
+}
+
 /**
  * Adds pairs. One that is there already stays as it is, also where no constraint keeps pairs unique; one that another
  * transaction is adding is waited for, and is no error.
@@ -31,7 +38,7 @@ export const link = (table: PairTable, facts: TableFacts): PairText => {
       list(columns.map((_, index) => cast(transports, index)))
     } FROM ${source(transports)} WHERE NOT EXISTS (SELECT FROM ${table.table} AS x WHERE ${
       match("x", columns, transports)
-    }) ORDER BY s.ord ON CONFLICT DO NOTHING`,
+    }) ORDER BY s.ord${conflictClause(columns, facts)}`,
     transports
   }
 }

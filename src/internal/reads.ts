@@ -111,9 +111,22 @@ const fetch = (
       .filter((other) => inMemory(core, other, true) === "unknown" && R.isSuccess(keyParameters(mapping, other)))
       .map((other) => [other.token, other])
   )
-  wanted.delete(key.token)
-  if (wanted.size === 0) return reload(core, mapping, key)
-  const together = Effect.map(reloadAll(core, mapping, [key, ...wanted.values()], undefined), () => {
+  const others = Array.from(wanted.values()).filter(({ token }) => token !== key.token)
+  if (others.length === 0) {
+    return Effect.tap(
+      reload(core, mapping, key),
+      (found) =>
+        Effect.sync(() =>
+          Option.isNone(found) && Wanted.markAbsent(core.wanted, mapping.name, ({ token }) => token === key.token)
+        )
+    )
+  }
+  const together = Effect.map(reloadAll(core, mapping, [key, ...others], undefined), () => {
+    Wanted.markAbsent(
+      core.wanted,
+      mapping.name,
+      (other) => wanted.has(other.token) && inMemory(core, other, true) === "unknown"
+    )
     const found = inMemory(core, key, true)
     if (typeof found !== "string") return Option.some(found)
     changeUnit(core, (unit) => SessionState.expunge(unit, key))
@@ -128,7 +141,8 @@ export const get = (
   core: Core,
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey,
-  options?: GetOptions
+  options?: GetOptions,
+  want?: Wanted.Want
 ): Effect.Effect<Option.Option<SessionState.Row>, ReadError> =>
   Effect.suspend((): Effect.Effect<Option.Option<SessionState.Row>, ReadError> => {
     const mustRead = options?.lock !== undefined || options?.populateExisting === true
@@ -139,7 +153,7 @@ export const get = (
       const after = inMemory(core, key, true)
       if (after === "deleted") return Effect.succeedNone
       if (after !== "unknown" && !mustRead) return Effect.succeedSome(after)
-      if (!mustRead) return fetch(core, mapping, key)
+      if (!mustRead) return want?.absent === true ? Effect.succeedNone : fetch(core, mapping, key)
       return reload(core, mapping, key, options?.lock === undefined ? undefined : { ...options, lock: options.lock })
     })
   })

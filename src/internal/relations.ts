@@ -3,7 +3,7 @@ import { Option } from "effect"
 import type * as Entity from "../Entity.ts"
 import * as Relation from "../Relation.ts"
 import {
-  columnsOf,
+  type Column,
   type EntityMapping,
   failMapping,
   type ForeignKey,
@@ -56,9 +56,20 @@ const checkCount = ({ name, source }: Declared, fields: number, of: EntityMappin
   }
 }
 
+const columnsOf = (
+  { name, source }: Declared,
+  of: EntityMapping,
+  fields: ReadonlyArray<string>,
+  option: "foreignKey" | "orderBy"
+): ReadonlyArray<Column> =>
+  fields.map((field) =>
+    of.byField.get(field) ??
+      failMapping(source.name, `${option} of ${name} names it, and ${of.name} has no such field`, field)
+  )
+
 const keyColumns = (one: Declared): Pick<ForeignKey, "id" | "child" | "target" | "columns" | "nullable"> => {
   const [child, target] = one.relation.kind === "manyToOne" ? [one.source, one.target] : [one.target, one.source]
-  const columns = columnsOf(child, one.relation.foreignKey, `the foreign key of ${one.name}`, one.source.name)
+  const columns = columnsOf(one, child, one.relation.foreignKey, "foreignKey")
   checkCount(one, columns.length, target)
   return {
     id: `${child.name}(${columns.map((column) => column.field).join()})>${target.name}`,
@@ -174,7 +185,7 @@ const connected = (
   pairs: MappedRelation["pairs"]
 ): MappedRelation => {
   const { name, relation, source, target } = one
-  const orders = columnsOf(target, relation.orderBy.map(({ field }) => field), `orderBy of ${name}`, source.name)
+  const orders = columnsOf(one, target, relation.orderBy.map(({ field }) => field), "orderBy")
   return {
     id: `${source.name}.${name}`,
     name,

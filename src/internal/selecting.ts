@@ -26,13 +26,14 @@ type Included = ReadonlyMap<string, unknown>
 const relationOf = (
   mapping: EntityMapping,
   name: string,
-  { relation }: Query.Inclusion
+  { again, relation }: Query.Inclusion
 ): Effect.Effect<MappedRelation, Schema.SchemaError> => {
-  const message = mapping.byField.has(name)
-    ? "is a field: include under another name"
+  const taken = mapping.byField.has(name) || again === true
+  const message = taken
+    ? `the name is that of ${again === true ? "another inclusion" : "a field"}: include under another name`
     : `a relation of ${mapping.name} is wanted`
   const found = mapping.relations.find((mapped) => mapped.relation === relation)
-  return found === undefined || mapping.byField.has(name)
+  return found === undefined || taken
     ? Effect.fail(fieldError(mapping, name, new SchemaIssue.InvalidValue({ message })))
     : Effect.succeed(found)
 }

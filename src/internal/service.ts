@@ -51,17 +51,18 @@ const get = (core: Core) => (entity: Entity.Any, id: unknown, options?: Reads.Ge
   Effect.suspend(() => {
     const mapping = mappingOf(core.registry, entity)
     const key = keyOfIdentity(mapping, id)
-    const reading = exclusive(core, "Session.get", "work", () => Reads.get(core, mapping, key, options))
+    const reading = (want?: Wanted.Want) =>
+      exclusive(core, "Session.get", "work", () => Reads.get(core, mapping, key, options, want))
     return options === undefined && Reads.inMemory(core, key, false) === "unknown"
       ? Wanted.announce(core.wanted, mapping.name, key, reading)
-      : reading
+      : reading()
   })
 
 const load = (core: Core) => (target: unknown, relation: Relation.Any, options: Loading.LoadOptions = {}) =>
   Effect.suspend(() => {
     const loading = exclusive(core, "Session.load", "work", () => Loading.load(core, target, relation, options))
     const want = Loading.announced(core, target, relation)
-    return want === undefined ? loading : Wanted.announce(core.wanted, want.topic, want.key, loading)
+    return want === undefined ? loading : Wanted.announce(core.wanted, want.topic, want.key, () => loading)
   }).pipe(Effect.withSpan("Session.load"))
 
 const getOne = (core: Core) => (entity: Entity.Any, id: unknown, options?: Reads.GetOptions) =>

@@ -85,7 +85,13 @@ export const textOf = <T>(core: Core, name: string, make: () => T): T => {
 
 const namesOf = (columns: ReadonlyArray<Column>): string => columns.map((column) => column.index).join()
 
-const emptyFacts: TableFacts = { columns: new Map(), insertTriggers: true, updateTriggers: true, merges: true }
+const emptyFacts: TableFacts = {
+  columns: new Map(),
+  insertTriggers: true,
+  updateTriggers: true,
+  unique: [],
+  merges: true
+}
 
 /** The facts of a table; one that is not there has none, and its statement says so with the database's own error. */
 export const factsOf = (

@@ -2,8 +2,10 @@
 import { Effect } from "effect"
 import type * as IdentityKey from "../IdentityKey.ts"
 
-interface Want {
+export interface Want {
   readonly key: IdentityKey.IdentityKey
+  /** Another fiber has looked for the row meanwhile, and there was none. */
+  absent: boolean
 }
 
 /** By topic: an entity, or a relation. */
@@ -14,20 +16,29 @@ export const announce = <A, E, R>(
   wanted: Wanted,
   topic: string,
   key: IdentityKey.IdentityKey,
-  effect: Effect.Effect<A, E, R>
+  effect: (want: Want) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    const want: Want = { key }
+    const want: Want = { key, absent: false }
     const wants = wanted.get(topic) ?? new Set()
     wanted.set(topic, wants.add(want))
     return Effect.ensuring(
-      effect,
+      effect(want),
       Effect.sync(() => {
         wants.delete(want)
         if (wants.size === 0 && wanted.get(topic) === wants) wanted.delete(topic)
       })
     )
   })
+
+/** Tells those that want rows which of them are not there. */
+export const markAbsent = (
+  wanted: Wanted,
+  topic: string,
+  isAbsent: (key: IdentityKey.IdentityKey) => boolean
+): void => {
+  for (const want of wanted.get(topic) ?? []) if (isAbsent(want.key)) want.absent = true
+}
 
 /** The keys that are wanted now. */
 export const keysOf = (wanted: Wanted, topic: string): ReadonlyArray<IdentityKey.IdentityKey> =>

@@ -9,6 +9,7 @@ import * as Collections from "./collections.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
+import * as Linking from "./linking.ts"
 import type { EntityMapping } from "./mapping.ts"
 import * as Reads from "./reads.ts"
 
@@ -116,7 +117,11 @@ const updatePending = (
     Input.update(pending.mapping, patchOf(patch, pending.values)),
     ({ values }) =>
       changeUnit(core, (unit) =>
-        SessionState.updatePending(unit, { ...pending, values: { ...pending.values, ...values } }, Object.keys(values)))
+        SessionState.updatePending(
+          Linking.came(unit, pending.mapping, `#${pending.ref.id}`, Object.keys(values)),
+          { ...pending, values: { ...pending.values, ...values } },
+          Object.keys(values)
+        ))
   )
 
 /** Takes a patch into the latest version of a row, and gives the new version. */
@@ -148,8 +153,8 @@ const updateEntry = (
     const entry = SessionState.entryFor(unitOf(core), key)!
     const { mapping } = entry
     return Effect.map(Input.update(mapping, patchOf(patch, entry.value)), ({ defaults, values }) => {
-      const unit = unitOf(core)
       const fields = Object.keys(values)
+      const unit = Linking.came(unitOf(core), mapping, key.token, fields)
       const value = Hydrate.instance(mapping, { ...entry.value, ...values })
       const next = SessionState.update(unit, entry, value, fields)
       const changes = SessionState.entryFor(next, key)!.changed.length > 0
