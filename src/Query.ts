@@ -480,6 +480,16 @@ export const join: {
 export const leftJoin: typeof join = Fn.dual(2, withJoins(true))
 
 /**
+ * The condition that a relation leads to a row: an expression, and a step of a pipe.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Exists<in out From> extends Expression.Expr<boolean> {
+  <A, J>(self: Select<From, A, J>): Select<From, A, J>
+}
+
+/**
  * The condition that a relation leads to a row, one that meets a condition where one is given. Inside `where` it is
  * an expression, to be joined with others; in a pipe it keeps the rows that meet it.
  *
@@ -523,7 +533,7 @@ export const leftJoin: typeof join = Fn.dual(2, withJoins(true))
 export const exists = <From, To, Value>(
   relation: Relation.Relation<From, To, Value>,
   of?: (columns: Expression.Columns<To>) => Fragments
-): Expression.Expr<boolean> & (<A, J>(self: Select<From, A, J>) => Select<From, A, J>) => {
+): Exists<From> => {
   const fragment = Existence.make(relation, of as Of | undefined)
   return Object.assign(<A, J>(self: Select<From, A, J>) => where(self, fragment), fragment)
 }
