@@ -214,7 +214,13 @@ const insertSet = Effect.fnUntraced(function*(
   return written
 })
 
-const noFacts: TableFacts = { columns: new Map(), insertTriggers: true, updateTriggers: true, merges: false, unique: [] }
+const noFacts: TableFacts = {
+  columns: new Map(),
+  insertTriggers: true,
+  updateTriggers: true,
+  merges: false,
+  unique: []
+}
 
 const insert = Effect.fnUntraced(function*(
   core: Core,
