@@ -93,6 +93,8 @@ export interface Core extends Settings {
   readonly levels: WeakMap<object, object>
   /** What operations that wait for their turn will read: the one before them reads it too. */
   readonly wanted: Wanted.Wanted
+  /** The operations so far that may have changed what the database has, reads of single rows aside. */
+  readonly turns: { count: number }
   /** The levels that a program has ended before their blocks did. */
   readonly endedByHand: WeakSet<object>
 }
@@ -127,6 +129,7 @@ export const make = (
   ref: Ref.makeUnsafe(initial),
   lock: Semaphore.makeUnsafe(1),
   wanted: new Map(),
+  turns: { count: 0 },
   levels: new WeakMap(),
   endedByHand: new WeakSet()
 })

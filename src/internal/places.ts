@@ -112,6 +112,7 @@ const enter = <A, E, R>(
     if (wrong !== undefined) return Effect.fail(wrong)
     // While this fiber waited, its level ended: it goes on in the one below.
     if (place === "ended" || lockOf(core, place) !== lock) return moved
+    if (operation !== "Session.get") core.turns.count++
     // A session that was closed or reset meanwhile says so, and not what its lost connection said.
     return Effect.mapError(body(place), (error) => outlivedError(core, state.life, operation) ?? error)
   })

@@ -117,7 +117,8 @@ const fetch = (
       reload(core, mapping, key),
       (found) =>
         Effect.sync(() =>
-          Option.isNone(found) && Wanted.markAbsent(core.wanted, mapping.name, ({ token }) => token === key.token)
+          Option.isNone(found) &&
+          Wanted.markAbsent(core.wanted, mapping.name, core.turns.count, ({ token }) => token === key.token)
         )
     )
   }
@@ -125,6 +126,7 @@ const fetch = (
     Wanted.markAbsent(
       core.wanted,
       mapping.name,
+      core.turns.count,
       (other) => wanted.has(other.token) && inMemory(core, other, true) === "unknown"
     )
     const found = inMemory(core, key, true)
@@ -153,7 +155,7 @@ export const get = (
       const after = inMemory(core, key, true)
       if (after === "deleted") return Effect.succeedNone
       if (after !== "unknown" && !mustRead) return Effect.succeedSome(after)
-      if (!mustRead) return want?.absent === true ? Effect.succeedNone : fetch(core, mapping, key)
+      if (!mustRead) return want?.absentAt === core.turns.count ? Effect.succeedNone : fetch(core, mapping, key)
       return reload(core, mapping, key, options?.lock === undefined ? undefined : { ...options, lock: options.lock })
     })
   })

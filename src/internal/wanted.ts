@@ -4,8 +4,8 @@ import type * as IdentityKey from "../IdentityKey.ts"
 
 export interface Want {
   readonly key: IdentityKey.IdentityKey
-  /** Another fiber has looked for the row meanwhile, and there was none. */
-  absent: boolean
+  /** The turn in which another fiber has looked for the row meanwhile, and there was none. */
+  absentAt: number | undefined
 }
 
 /** By topic: an entity, or a relation. */
@@ -19,7 +19,7 @@ export const announce = <A, E, R>(
   effect: (want: Want) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    const want: Want = { key, absent: false }
+    const want: Want = { key, absentAt: undefined }
     const wants = wanted.get(topic) ?? new Set()
     wanted.set(topic, wants.add(want))
     return Effect.ensuring(
@@ -35,9 +35,10 @@ export const announce = <A, E, R>(
 export const markAbsent = (
   wanted: Wanted,
   topic: string,
+  turn: number,
   isAbsent: (key: IdentityKey.IdentityKey) => boolean
 ): void => {
-  for (const want of wanted.get(topic) ?? []) if (isAbsent(want.key)) want.absent = true
+  for (const want of wanted.get(topic) ?? []) if (isAbsent(want.key)) want.absentAt = turn
 }
 
 /** The keys that are wanted now. */
