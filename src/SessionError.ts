@@ -497,6 +497,65 @@ export class CommitOutcomeUnknown
 }
 
 /**
+ * Fails an operation whose hook (`SessionEvents`) has failed: `cause` is what it failed with.
+ *
+ * After `afterCommit` and `afterRollback` the transaction has ended all the same.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Session } from "effect-sql-session"
+ *
+ * const flush = Effect.flatMap(Session, (session) => session.flush).pipe(
+ *   Effect.catchTag("SessionEventError", (error) => Effect.logError(error.message, error.cause))
+ * )
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SessionEventError
+  extends Schema.TaggedError<SessionEventError>("effect-sql-session/SessionError/SessionEventError")(
+    "SessionEventError",
+    { event: Schema.String, cause: Schema.Defect() }
+  )
+{
+  override get message(): string {
+    return `${this.event}: a handler of this event has failed.`
+  }
+}
+
+/**
+ * Fails a statement that would begin or end the transaction behind the session's back, before it is sent.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Session } from "effect-sql-session"
+ * import { SqlClient } from "effect/sql"
+ *
+ * const wrong = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* session.execute(sql`COMMIT`)
+ * }).pipe(Effect.catchTag("TransactionStatementError", (error) => Effect.logError(error.message)))
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TransactionStatementError
+  extends Schema.TaggedError<TransactionStatementError>("effect-sql-session/SessionError/TransactionStatementError")(
+    "TransactionStatementError",
+    { statement: Schema.String }
+  )
+{
+  override get message(): string {
+    return `${this.statement} is for the session to send: use its commit, rollback, begin, or a bracket.`
+  }
+}
+
+/**
  * What every member of a session can fail with when it is used at a wrong time.
  *
  * @category models
@@ -510,7 +569,13 @@ export type UsageError = SessionClosedError | TransactionClosedError | PendingRo
  * @category models
  * @since 0.1.0
  */
-export type FlushFailure = SqlError.SqlError | Schema.SchemaError | FlushError | StaleDataError | UsageError
+export type FlushFailure =
+  | SqlError.SqlError
+  | Schema.SchemaError
+  | FlushError
+  | StaleDataError
+  | SessionEventError
+  | UsageError
 
 /**
  * What a commit can fail with: the flush before it, and what the database finds at the end.
@@ -526,7 +591,7 @@ export type CommitError = FlushFailure | CommitOutcomeUnknown | TransactionAlrea
  * @category models
  * @since 0.1.0
  */
-export type BeginError = SqlError.SqlError | UsageError | TransactionAlreadyBegunError
+export type BeginError = SqlError.SqlError | SessionEventError | UsageError | TransactionAlreadyBegunError
 
 /**
  * What a rollback can fail with: only a use at a wrong time, never a lost connection.
@@ -534,7 +599,7 @@ export type BeginError = SqlError.SqlError | UsageError | TransactionAlreadyBegu
  * @category models
  * @since 0.1.0
  */
-export type RollbackError = UsageError | TransactionAlreadyBegunError
+export type RollbackError = SessionEventError | UsageError | TransactionAlreadyBegunError
 
 /**
  * What a read can fail with: the flush before it, and rows that their schema cannot decode.
@@ -542,7 +607,7 @@ export type RollbackError = UsageError | TransactionAlreadyBegunError
  * @category models
  * @since 0.1.0
  */
-export type ReadError = FlushFailure
+export type ReadError = FlushFailure | TransactionStatementError
 
 /**
  * What the use of a target can fail with.

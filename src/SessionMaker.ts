@@ -11,6 +11,7 @@ import * as Makers from "./internal/makers.ts"
 import type { Registry } from "./Registry.ts"
 import type { Session } from "./Session.ts"
 import type { BeginError, CommitError } from "./SessionError.ts"
+import type { SessionEvents } from "./SessionEvents.ts"
 import type { TransactionOptions } from "./Transaction.ts"
 
 /**
@@ -56,6 +57,8 @@ export interface Options {
    * belongs to is loaded with it. Default: 10,000.
    */
   readonly loadBatchSize?: number | undefined
+  /** What runs around flushes, transactions, statements and loads. */
+  readonly events?: SessionEvents | undefined
   /** What a program wants to keep with its sessions: `session.info`. */
   readonly info?: Readonly<Record<string, unknown>> | undefined
 }

@@ -15,6 +15,7 @@ export * as Relation from "./Relation.ts"
 export * as Result from "./Result.ts"
 export * from "./Session.ts"
 export * as SessionError from "./SessionError.ts"
+export type { SessionEvents } from "./SessionEvents.ts"
 export {
   type Options as SessionMakerOptions,
   type RunOptions,

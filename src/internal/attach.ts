@@ -1,8 +1,10 @@
 /** Takes rows that were read into the identity map. */
-import { Result as R, type Schema } from "effect"
+import { Effect, Result as R, type Schema } from "effect"
 import type * as IdentityKey from "../IdentityKey.ts"
+import type { SessionEventError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { changeUnit, type Core, unitOf, type Values } from "./core.ts"
+import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import { type EntityMapping, keyOf } from "./mapping.ts"
 
@@ -32,6 +34,11 @@ export interface AttachOptions {
   readonly repeats?: boolean | undefined
 }
 
+interface Taken {
+  readonly found: ReadonlyArray<Attached>
+  readonly loaded: ReadonlyArray<SessionState.Entry>
+}
+
 /** What the map has of a row, if that is to be kept. */
 const kept = (
   unit: SessionState.SessionState,
@@ -43,12 +50,12 @@ const kept = (
 }
 
 /** Takes rows into the map. A row that the session holds already keeps its value, unless it has expired. */
-export const attach = (
+const taken = (
   core: Core,
   mapping: EntityMapping,
   rows: Values,
-  options: AttachOptions = {}
-): R.Result<ReadonlyArray<Attached>, Schema.SchemaError> => {
+  options: AttachOptions
+): R.Result<Taken, Schema.SchemaError> => {
   const unit = unitOf(core)
   const keys: Array<IdentityKey.IdentityKey> = []
   const batch: SessionState.Batch = options.batch ?? { keys }
@@ -81,5 +88,18 @@ export const attach = (
     found.push(attached.success)
   }
   changeUnit(core, (unit) => SessionState.seenAgain(SessionState.load(unit, loaded), again, batch))
-  return R.succeed(found)
+  return R.succeed({ found, loaded })
 }
+
+/** Takes rows into the map, and tells the hook of those that are new. */
+export const attach = (
+  core: Core,
+  mapping: EntityMapping,
+  rows: Values,
+  options: AttachOptions = {}
+): Effect.Effect<ReadonlyArray<Attached>, Schema.SchemaError | SessionEventError> =>
+  Effect.flatMap(
+    Effect.suspend(() => Effect.fromResult(taken(core, mapping, rows, options))),
+    ({ found, loaded }) =>
+      core.events.onLoad === undefined ? Effect.succeed(found) : Effect.as(Events.onLoad(core, loaded), found)
+  )

@@ -13,6 +13,7 @@ import * as SessionState from "../SessionState.ts"
 import type { TransactionOptions } from "../Transaction.ts"
 import { type AnyFiber, change, type Core, failureOf, type Frame, stateOf } from "./core.ts"
 import {
+  beginRoot,
   endThrough,
   ensureBegun,
   flush,
@@ -20,7 +21,6 @@ import {
   indexOf,
   isOpen,
   openNested,
-  openRoot,
   type Restore,
   servicesOf
 } from "./levels.ts"
@@ -49,7 +49,7 @@ const beginOrJoin = (
         return Effect.fail(new TransactionAlreadyBegunError({ operation }))
       }
       return place === "idle"
-        ? Effect.map(openRoot(core, restore, "explicit", options), (frame) => ({ frame, joins: false }))
+        ? Effect.map(beginRoot(core, restore, "explicit", options), (frame) => ({ frame, joins: false }))
         : Effect.succeed({ frame: place, joins: true })
     }),
     ({ frame }) => frame.lock.release(1)

@@ -3,6 +3,7 @@ import { type Cause, Context, type Effect, type Fiber, Ref, Semaphore } from "ef
 import type { SqlClient, SqlConnection } from "effect/sql"
 import type { Registry } from "../Registry.ts"
 import type { Session } from "../Session.ts"
+import type { SessionEvents } from "../SessionEvents.ts"
 import * as SessionState from "../SessionState.ts"
 import type { TransactionHandle } from "../Transaction.ts"
 import type { Catalog } from "./catalog.ts"
@@ -24,6 +25,7 @@ export interface Settings {
   /** The keys that one statement reads a relation for, at the most. */
   readonly loadBatchSize: number
   readonly info: Readonly<Record<string, unknown>>
+  readonly events: SessionEvents
 }
 
 /** Something that fibers have opened without a bracket. */
@@ -136,9 +138,15 @@ export const make = (
 
 const cores = new WeakMap<Session["Service"], Core>()
 
+const services = new WeakMap<Core, Session["Service"]>()
+
+/** The members of the session that something is the inside of. */
+export const serviceOf = (core: Core): Session["Service"] => services.get(core)!
+
 /** Remembers the inside of a session for the modules that share it. */
 export const register = (session: Session["Service"], core: Core): Session["Service"] => {
   cores.set(session, core)
+  services.set(core, session)
   return session
 }
 

@@ -3,15 +3,17 @@ import { Cause, Effect, type Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import * as FlushPlan from "../FlushPlan.ts"
 import type * as IdentityKey from "../IdentityKey.ts"
-import type { FlushError, FlushFailure, UsageError } from "../SessionError.ts"
+import type { FlushError, FlushFailure, SessionEventError, UsageError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Cascade from "./cascade.ts"
 import { markFailed } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf } from "./core.ts"
+import * as Events from "./events.ts"
 import type { ForeignKey } from "./mapping.ts"
 import * as PairSteps from "./pairSteps.ts"
 import * as Passive from "./passive.ts"
 import { outlivedError } from "./places.ts"
+import * as Reacting from "./reacting.ts"
 import * as RelationRows from "./relationRows.ts"
 import { insert, type Progress, remove, type StepError, update, writtenOf } from "./steps.ts"
 
@@ -27,10 +29,10 @@ const firstOf = (reads: ReadonlyArray<Cascade.Read>, { registry }: Core): Readon
 /** The state with what its deletes and unlinks entail, for which children that are not loaded are read. */
 const cascaded = Effect.fnUntraced(function*(
   core: Core,
-  begin: Effect.Effect<unknown, SqlError.SqlError | UsageError>
+  begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>
 ): Effect.fn.Return<
   Decided,
-  SqlError.SqlError | Schema.SchemaError | FlushError | UsageError
+  SqlError.SqlError | Schema.SchemaError | FlushError | SessionEventError | UsageError
 > {
   const found = new Map<string, ReadonlyMap<string, ReadonlyArray<IdentityKey.IdentityKey>>>()
   while (true) {
@@ -53,7 +55,7 @@ const execute = Effect.fnUntraced(function*(
   unit: SessionState.SessionState,
   passive: ReadonlySet<ForeignKey>,
   plan: FlushPlan.FlushPlan
-): Effect.fn.Return<void, StepError | UsageError> {
+): Effect.fn.Return<void, StepError | SessionEventError | UsageError> {
   const { connected, life } = stateOf(core)
   const progress: Progress = {
     connected: connected!,
@@ -80,6 +82,8 @@ const execute = Effect.fnUntraced(function*(
   if (overtaken !== undefined) return yield* overtaken
   const written = writtenOf(progress)
   changeUnit(core, () => Passive.settled(SessionState.flushed(unit, written), written, passive, core.registry))
+  yield* Reacting.flushed(core, unit, written)
+  yield* Events.afterFlush(core, written)
 })
 
 const schemaChanged = (error: FlushFailure): boolean =>
@@ -100,12 +104,13 @@ const markAfter = (core: Core, life: object, cause: Cause.Cause<unknown>): void 
  */
 export const flush = (
   core: Core,
-  begin: Effect.Effect<unknown, SqlError.SqlError | UsageError>
+  begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>
 ): Effect.Effect<void, FlushFailure> =>
   Effect.suspend(() => {
     const { life, unit } = stateOf(core)
     if (SessionState.isClean(unit)) return Effect.void
-    return cascaded(core, begin).pipe(
+    return Events.beforeFlush(core).pipe(
+      Effect.andThen(cascaded(core, begin)),
       Effect.flatMap(({ passive, state }) =>
         Effect.flatMap(Effect.fromResult(FlushPlan.make(state, core.registry)), (plan) =>
           plan.steps.length === 0

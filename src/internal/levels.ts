@@ -6,6 +6,7 @@ import {
   CommitOutcomeUnknown,
   type FlushFailure,
   type RollbackError,
+  type SessionEventError,
   TransactionAlreadyBegunError,
   TransactionClosedError,
   type UsageError
@@ -13,12 +14,13 @@ import {
 import * as SessionState from "../SessionState.ts"
 import type { TransactionHandle, TransactionOptions } from "../Transaction.ts"
 import { type AnyFiber, change, type Core, type CoreState, failureOf, type Frame, stateOf } from "./core.ts"
+import * as Events from "./events.ts"
 import * as Flush from "./flush.ts"
 import * as Gate from "./gate.ts"
 import { beginStatement } from "./options.ts"
 import { inOuter, remember, rootContext } from "./outer.ts"
 import * as Parked from "./parked.ts"
-import { ancestry, exclusive, outlivedError } from "./places.ts"
+import { ancestry, exclusive, insideOf, outlivedError } from "./places.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -36,6 +38,7 @@ const rollbackOnly = (effect: Effect.Effect<void, CommitError>): Effect.Effect<v
       case "TransactionClosedError":
       case "PendingRollbackError":
       case "TransactionAlreadyBegunError":
+      case "SessionEventError":
         return Effect.fail(error)
       default:
         return Effect.die(error)
@@ -86,7 +89,7 @@ const unlessOvertaken = (
   })
 
 /** Begins the root. Must run uninterruptibly, with the root's lock. */
-export const openRoot = (
+const openRoot = (
   core: Core,
   restore: Restore,
   kind: "auto" | "explicit",
@@ -127,16 +130,29 @@ export const openRoot = (
     )
   })
 
+/** Begins the root, and runs the hook for it: a failing one takes the transaction with it. */
+export const beginRoot = (
+  core: Core,
+  restore: Restore,
+  kind: "auto" | "explicit",
+  options?: TransactionOptions
+): Effect.Effect<Frame, SqlError.SqlError | SessionEventError | UsageError> =>
+  Effect.tap(
+    openRoot(core, restore, kind, options),
+    (frame) => Effect.onError(restore(Events.afterBegin(core)), () => Effect.ignore(rollbackRoot(core, frame)))
+  )
+
 /** Begins the transaction that a statement needs, if there is none. */
-export const ensureBegun = (core: Core): Effect.Effect<void, SqlError.SqlError | UsageError> =>
+export const ensureBegun = (core: Core): Effect.Effect<void, SqlError.SqlError | SessionEventError | UsageError> =>
   Effect.suspend(() =>
     stateOf(core).frames.length > 0
       ? Effect.void
-      : Effect.uninterruptibleMask((restore) => Effect.asVoid(openRoot(core, restore, "auto")))
+      : Effect.uninterruptibleMask((restore) => Effect.asVoid(beginRoot(core, restore, "auto")))
   )
 
 /** Flushes where the session stands, beginning a transaction if there is something to write. */
-export const flush = (core: Core): Effect.Effect<void, FlushFailure> => Flush.flush(core, ensureBegun(core))
+export const flush = (core: Core): Effect.Effect<void, FlushFailure> =>
+  Effect.withFiber((fiber) => insideOf(core, fiber) === "flush" ? Effect.void : Flush.flush(core, ensureBegun(core)))
 
 /** Opens a savepoint. Must run uninterruptibly, without the lock of the level above: the gate takes it. */
 export const openNested = (
@@ -212,9 +228,13 @@ const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionSt
 
 const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> =>
   Effect.uninterruptible(Effect.flatMap(frame.parked!.commit, (exit): Effect.Effect<void, CommitError> => {
+    const { unit } = stateOf(core)
     if (Exit.isSuccess(exit)) {
       settle(core, (unit) => SessionState.committed(unit, core.expireOnCommit))
-      return Effect.void
+      return Effect.andThen(
+        Events.onTransition(core, "over", () => Events.ending(unit, "commit")),
+        Events.afterCommit(core)
+      )
     }
     settle(core, SessionState.rolledBack)
     const cause = wholeCause(exit)
@@ -223,10 +243,15 @@ const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> 
       : Effect.failCause(cause)
   }))
 
-const rollbackRoot = (core: Core, frame: Frame): Effect.Effect<void> =>
-  Effect.uninterruptible(Effect.map(frame.parked!.rollback, () => {
+const rollbackRoot = (core: Core, frame: Frame): Effect.Effect<void, SessionEventError> =>
+  Effect.uninterruptible(Effect.flatMap(frame.parked!.rollback, () => {
     // On a lost connection the server has rolled back by itself.
+    const { unit } = stateOf(core)
     settle(core, SessionState.rolledBack)
+    return Effect.andThen(
+      Events.onTransition(core, "over", () => Events.ending(unit, "rollback")),
+      Events.afterRollback(core)
+    )
   }))
 
 const endNested = (frame: Frame, how: How): Effect.Effect<void> =>
@@ -258,16 +283,25 @@ export const endThrough = (core: Core, operation: string, frame: Frame, how: How
     if (index === 0 && how === "rollback") change(core, (state) => ({ ...state, unwinding: true }))
     const end = top.lock.withPermit(Effect.suspend(() => {
       if (!isOpen(core, top)) return Effect.void
-      return Effect.andThen(flushBefore(core, how), Effect.suspend(() => endTop(core, top, how)))
+      const root = stateOf(core).frames[0]?.id === top.id
+      return (root && how === "commit" ? Events.beforeCommit(core) : Effect.void).pipe(
+        Effect.andThen(flushBefore(core, how)),
+        Effect.andThen(Effect.suspend(() => endTop(core, top, how)))
+      )
     }))
     // The callbacks of `afterCommit` run without the lock: they may use this session.
     const ended = Effect.andThen(end, top.parked === undefined ? Effect.void : top.parked.over)
     return index === frames.length - 1 ? ended : Effect.andThen(end, endThrough(core, operation, frame, how))
   })
 
+/** A hook cannot end the transaction of the operation that runs it. */
+const inHook = (core: Core): Effect.Effect<boolean> =>
+  Effect.withFiber((fiber) => Effect.succeed(insideOf(core, fiber) !== undefined))
+
 /** Ends a level before its block does. */
 const endByHand = (core: Core, operation: string, frame: Frame, how: How): Effect.Effect<void, CommitError> =>
   Effect.gen(function*() {
+    if (yield* inHook(core)) return yield* new TransactionAlreadyBegunError({ operation })
     yield* exclusive(core, operation, how === "commit" ? "work" : "end", () => flushBefore(core, how))
     const inside = stateOf(core).frames.slice(Math.max(0, indexOf(stateOf(core), frame)))
     if (!isOpen(core, frame)) return yield* new TransactionClosedError({ operation })
@@ -285,6 +319,7 @@ const endByHand = (core: Core, operation: string, frame: Frame, how: How): Effec
 const endRoot = (core: Core, how: How): Effect.Effect<void, CommitError> =>
   Effect.gen(function*() {
     const operation = `Session.${how}`
+    if (yield* inHook(core)) return yield* new TransactionAlreadyBegunError({ operation })
     yield* exclusive(core, operation, how === "commit" ? "work" : "end", () => flushBefore(core, how))
     const root = stateOf(core).frames[0]
     // The flush may have begun the transaction that is to be committed.

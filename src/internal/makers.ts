@@ -33,7 +33,8 @@ const settingsOf = (options: Options): Core.Settings => ({
   autobegin: options.autobegin ?? "lazy",
   peers: options.peers ?? true,
   loadBatchSize: options.loadBatchSize ?? 10_000,
-  info: options.info ?? {}
+  info: options.info ?? {},
+  events: options.events ?? {}
 })
 
 /** Makes a session maker. */

@@ -58,6 +58,7 @@ export interface PairTable {
   readonly id: string
   /** The table's name as SQL has it. */
   readonly table: string
+  readonly name: string
   readonly ends: readonly [PairEnd, PairEnd]
   /** The relations that read it, each with the end that it leads from. */
   readonly relations: ReadonlyArray<{ readonly id: string; readonly from: 0 | 1 }>

@@ -1,5 +1,5 @@
 /** Runs queries that write, and keeps what the session holds true to what they have written. */
-import { Effect, HashMap, HashSet, Option, Result as R, type Schema, SchemaIssue } from "effect"
+import { Effect, Option, Result as R, type Schema, SchemaIssue } from "effect"
 import { type SqlError, Statement } from "effect/sql"
 import type * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
@@ -12,11 +12,13 @@ import * as ByQuery from "./byQuery.ts"
 import type { TableFacts } from "./catalog.ts"
 import { onConnection, onTransaction } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
+import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
 import { ensureBegun } from "./levels.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
 import * as MutationSql from "./mutationSql.ts"
+import * as Reacting from "./reacting.ts"
 import * as Reads from "./reads.ts"
 
 type Failure = Reads.ReadError
@@ -33,25 +35,12 @@ const joined = (one: Written, other: Written): Written => ({
   count: one.count + other.count
 })
 
-/** The rows that come back as arrays, or how many were written. */
-const run = (
-  core: Core,
-  fragment: Statement.Fragment,
-  back: MutationSql.Back
-): Effect.Effect<Written, SqlError.SqlError> =>
-  back === "nothing"
-    ? Effect.map(
-      onConnection(core, core.sql`${fragment}`.raw),
-      (raw) => ({ rows: [], count: (raw as { readonly rowCount?: number }).rowCount ?? 0 })
-    )
-    : Effect.map(onConnection(core, core.sql`${fragment}`.values), (rows) => ({ rows, count: rows.length }))
+/** The rows that come back, as arrays. */
+const run = (core: Core, fragment: Statement.Fragment): Effect.Effect<Written, SqlError.SqlError> =>
+  Effect.map(onConnection(core, core.sql`${fragment}`.values), (rows) => ({ rows, count: rows.length }))
 
-/** The keys of what was written matter to rows that the session holds, or knows as deleted. */
-const backOf = (core: Core, query: Query.Any): MutationSql.Back => {
-  if (query.returning) return "all"
-  const { entries, tombstones } = unitOf(core)
-  return HashMap.isEmpty(entries) && HashSet.size(tombstones) === 0 ? "nothing" : "keys"
-}
+/** The keys of what was written come back: the session may hold these rows, and programs may listen to them. */
+const backOf = (query: Query.Any): MutationSql.Back => query.returning ? "all" : "keys"
 
 const keysIn = (
   mapping: EntityMapping,
@@ -126,14 +115,15 @@ const update = Effect.fnUntraced(function*(
   query: Query.Any
 ): Effect.fn.Return<Written, Failure> {
   const { sets, values } = yield* patchOf(core, mapping, query)
-  const back = backOf(core, query)
+  const back = backOf(query)
   const fragment = yield* Effect.fromResult(MutationSql.update(core.registry, mapping, query, sets, back))
   yield* Reads.autoflush(core)
   yield* ensureBegun(core)
-  const written = yield* run(core, fragment, back)
+  const written = yield* run(core, fragment)
   const keys = yield* Effect.fromResult(keysIn(mapping, written.rows, query.returning))
   const facts = keys.length === 0 || values === undefined ? undefined : yield* factsOf(core, mapping)
   changeUnit(core, (unit) => ByQuery.updated(unit, mapping, keys, sets.map(([column]) => column), values, facts))
+  yield* Reacting.written(core, mapping, keys)
   return written
 })
 
@@ -142,13 +132,14 @@ const remove = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   query: Query.Any
 ): Effect.fn.Return<Written, Failure> {
-  const back = backOf(core, query)
+  const back = backOf(query)
   const fragment = yield* Effect.fromResult(MutationSql.remove(core.registry, mapping, query, back))
   yield* Reads.autoflush(core)
   yield* ensureBegun(core)
-  const written = yield* run(core, fragment, back)
+  const written = yield* run(core, fragment)
   const keys = yield* Effect.fromResult(keysIn(mapping, written.rows, query.returning))
   if (written.count > 0) changeUnit(core, (unit) => ByQuery.removed(unit, mapping, keys, core.registry))
+  yield* Reacting.written(core, mapping, keys)
   return written
 })
 
@@ -209,7 +200,7 @@ const insertSet = Effect.fnUntraced(function*(
   }
   let written = none
   for (let times = columns.length === 0 ? rows.length : 1; times > 0; times--) {
-    written = joined(written, yield* run(core, core.sql.unsafe(sql, parameters), back))
+    written = joined(written, yield* run(core, core.sql.unsafe(sql, parameters)))
   }
   return written
 })
@@ -231,46 +222,57 @@ const insert = Effect.fnUntraced(function*(
   const rows = yield* inputsOf(core, mapping, query)
   if (rows.length === 0) return none
   yield* ensureBegun(core)
-  const back = backOf(core, query)
+  const back = backOf(query)
   let written = none
   for (const set of bySet(mapping, rows)) {
     written = joined(written, yield* insertSet(core, mapping, query, back, set))
   }
   const keys = yield* Effect.fromResult(keysIn(mapping, written.rows, query.returning))
   changeUnit(core, (unit) => ByQuery.inserted(unit, mapping, keys))
+  yield* Reacting.written(core, mapping, keys)
   return written
 })
 
 const writes = { Insert: insert, Update: update, Remove: remove }
 
-const instancesOf = (core: Core, mapping: EntityMapping, query: Query.Any, rows: Values) =>
+const decoded = (
+  mapping: EntityMapping,
+  rows: Values
+): R.Result<ReadonlyArray<SessionState.Row>, Schema.SchemaError> => {
+  const values: Array<SessionState.Row> = []
+  for (const row of rows) {
+    const value = Hydrate.fromRow(mapping, row, 0)
+    if (R.isFailure(value)) return R.fail(value.failure)
+    values.push(value.success)
+  }
+  return R.succeed(values)
+}
+
+/** The instances that a write gives: those that it has deleted are not held. */
+const instancesOf = (
+  core: Core,
+  mapping: EntityMapping,
+  query: Query.Any,
+  rows: Values
+): Effect.Effect<ReadonlyArray<SessionState.Row>, Failure> =>
   query._tag === "Remove"
-    ? R.map(
-      rows.reduce<R.Result<Array<SessionState.Row>, Schema.SchemaError>>((found, row) =>
-        R.flatMap(found, (values) =>
-          R.map(Hydrate.fromRow(mapping, row, 0), (value) => {
-            values.push(value)
-            return values
-          })), R.succeed([])),
-      (values): ReadonlyArray<SessionState.Row> =>
-        values
-    )
-    : R.map(
+    ? Effect.fromResult(decoded(mapping, rows))
+    : Effect.map(
       attach(core, mapping, rows, { populateExisting: true, repeats: true }),
-      (attached) =>
-        attached.map(({ value }) => value)
+      (attached) => attached.map(({ value }) => value)
     )
 
 /** Runs a query that writes. */
 export const execute = (
   core: Core,
-  query: Query.Any
+  given: Query.Any
 ): Effect.Effect<Result.Result<unknown>, Failure> =>
   Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, Failure> {
+    const query = yield* Events.beforeExecute(core, given)
     const mapping = mappingOf(core.registry, query.entity)
     const wrong = MutationSql.wrongClause(mapping, query)
     if (wrong !== undefined) return yield* wrong
     const { count, rows } = yield* writes[query._tag as keyof typeof writes](core, mapping, query)
     if (!query.returning) return Result.ofWrite(mapping.name, [], count)
-    return Result.ofWrite(mapping.name, yield* Effect.fromResult(instancesOf(core, mapping, query, rows)), count)
+    return Result.ofWrite(mapping.name, yield* instancesOf(core, mapping, query, rows), count)
   })

@@ -46,12 +46,10 @@ const verbs: Readonly<Record<Query.Any["_tag"], string>> = {
 }
 
 /** What comes back of the rows that were written. */
-export type Back = "all" | "keys" | "nothing"
+export type Back = "all" | "keys"
 
 const returningText = (mapping: EntityMapping, back: Back): string =>
-  back === "nothing"
-    ? ""
-    : ` RETURNING ${back === "all" ? mapping.selectList : list(mapping.key.map(({ quoted }) => `t.${quoted}`))}`
+  ` RETURNING ${back === "all" ? mapping.selectList : list(mapping.key.map(({ quoted }) => `t.${quoted}`))}`
 
 const written = (
   errors: Comparing.Errors,

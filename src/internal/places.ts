@@ -1,6 +1,12 @@
 /** Where fibers stand in a session, and how they take turns. */
 import { Cause, Context, Effect, type Semaphore } from "effect"
-import { PendingRollbackError, SessionClosedError, TransactionClosedError, type UsageError } from "../SessionError.ts"
+import {
+  PendingRollbackError,
+  SessionClosedError,
+  TransactionAlreadyBegunError,
+  TransactionClosedError,
+  type UsageError
+} from "../SessionError.ts"
 import { type AnyFiber, type Core, type CoreState, failureOf, type Frame, type Owned, stateOf } from "./core.ts"
 
 /** A savepoint without a bracket, as the context of its fibers has it. */
@@ -8,6 +14,23 @@ export interface Block {
   readonly core: Core
   readonly id: object
   readonly owners: ReadonlyArray<AnyFiber>
+}
+
+/** The hook that a fiber runs for a session: what it may do there. */
+export interface Inside {
+  readonly core: Core
+  /** `flush`: no other flush; `work`: anything but the end of the transaction; `over`: the transaction has ended. */
+  readonly kind: "flush" | "work" | "over"
+}
+
+export const Handling = Context.Reference<Inside | undefined>("effect-sql-session/internal/places/Handling", {
+  defaultValue: () => undefined
+})
+
+/** What a fiber runs for this session. */
+export const insideOf = (core: Core, fiber: AnyFiber): Inside["kind"] | undefined => {
+  const inside = fiber.getRef(Handling)
+  return inside?.core === core ? inside.kind : undefined
 }
 
 /** The savepoints without a bracket in which a fiber, or one that it was forked by, is. */
@@ -132,6 +155,11 @@ export const exclusive = <A, E, R>(
     const state = stateOf(core)
     const place = placeOf(core, state, fiber)
     if (state.closed || place === "ended") return Effect.fail(check(state, place, operation, use)!)
+    const inside = insideOf(core, fiber)
+    // The operation that runs the hook has the lock already.
+    if (inside !== undefined) {
+      return inside === "over" ? Effect.fail(new TransactionClosedError({ operation })) : body(place)
+    }
     const lock = lockOf(core, place)
     return Effect.catchIf(
       lock.withPermit(enter(core, operation, use, lock, body)),
@@ -149,11 +177,12 @@ export const exclusiveKept = <A, E, R>(
   operation: string,
   restore: Restore,
   body: (place: Frame | "idle") => Effect.Effect<A, E, R>
-): Effect.Effect<A, E | UsageError, R> =>
+): Effect.Effect<A, E | UsageError | TransactionAlreadyBegunError, R> =>
   Effect.withFiber((fiber) => {
     const state = stateOf(core)
     const place = placeOf(core, state, fiber)
     if (state.closed || place === "ended") return Effect.fail(check(state, place, operation, "work")!)
+    if (insideOf(core, fiber) !== undefined) return Effect.fail(new TransactionAlreadyBegunError({ operation }))
     const lock = lockOf(core, place)
     return restore(lock.take(1)).pipe(
       Effect.andThen(Effect.onError(enter(core, operation, "work", lock, body), () => lock.release(1))),

@@ -3,7 +3,7 @@ import { Array as Arr, Context, Effect, HashMap, Option, Result as R, type Schem
 import { type SqlError, Statement } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
-import type * as Query from "../Query.ts"
+import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import * as Result from "../Result.ts"
 import {
@@ -11,6 +11,8 @@ import {
   type FlushFailure,
   NotPersistentError,
   ObjectDeletedError,
+  type SessionEventError,
+  TransactionStatementError,
   type UsageError
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
@@ -18,13 +20,14 @@ import { attach } from "./attach.ts"
 import * as Comparing from "./comparing.ts"
 import { onConnection, values } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf } from "./core.ts"
+import * as Events from "./events.ts"
 import { ensureBegun, flush } from "./levels.ts"
 import { type EntityMapping, keyOf } from "./mapping.ts"
 import * as RelationSql from "./relationSql.ts"
 import * as SelectSql from "./selectSql.ts"
 import * as Wanted from "./wanted.ts"
 
-export type ReadError = FlushFailure
+export type ReadError = FlushFailure | TransactionStatementError
 
 /** Switched off by `withoutAutoflush` for what runs inside. */
 export const Autoflush = Context.Reference<boolean>("effect-sql-session/internal/reads/Autoflush", {
@@ -35,7 +38,10 @@ export const Autoflush = Context.Reference<boolean>("effect-sql-session/internal
 export const autoflush = (core: Core): Effect.Effect<void, FlushFailure> =>
   Effect.withFiber((fiber) => core.autoflush && fiber.getRef(Autoflush) ? flush(core) : Effect.void)
 
-export const beginFor = (core: Core, needed: boolean): Effect.Effect<void, SqlError.SqlError | UsageError> =>
+export const beginFor = (
+  core: Core,
+  needed: boolean
+): Effect.Effect<void, SqlError.SqlError | SessionEventError | UsageError> =>
   needed || core.autobegin === "eager" ? ensureBegun(core) : Effect.void
 
 /** Checks the values of a key and writes them as parameters. */
@@ -52,18 +58,37 @@ const keyParameters = (
   return R.succeed(encoded)
 }
 
+/** A read by key as a query, for the hook to change. */
+const rowsByHook = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  key: IdentityKey.IdentityKey,
+  lock: Query.LockOptions | undefined
+) {
+  const values = Object.fromEntries(mapping.key.map(({ field }, index) => [field, key.values[index]]))
+  const query = Query.where(Query.select(mapping.entity), values as never)
+  const asked = yield* Events.beforeExecute(core, lock === undefined ? query : Query.lock(query, lock.lock, lock))
+  const { fragment } = yield* Effect.fromResult(SelectSql.select(core.registry, mapping, asked))
+  return yield* onConnection(core, core.sql`${fragment}`.values)
+})
+
 /** Reads one row now. A row that is gone leaves the map. */
 const reload = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey,
   lock?: Query.LockOptions
-): Effect.fn.Return<Option.Option<SessionState.Row>, SqlError.SqlError | Schema.SchemaError | UsageError> {
+): Effect.fn.Return<
+  Option.Option<SessionState.Row>,
+  SqlError.SqlError | Schema.SchemaError | SessionEventError | UsageError
+> {
   const parameters = yield* Effect.fromResult(keyParameters(mapping, key))
   yield* beginFor(core, lock !== undefined)
-  const rows = yield* values(core, SelectSql.byKey(mapping, lock), parameters)
+  const rows = core.events.beforeExecute === undefined
+    ? yield* values(core, SelectSql.byKey(mapping, lock), parameters)
+    : yield* rowsByHook(core, mapping, key, lock)
   const batch = SessionState.entryFor(unitOf(core), key)?.batch
-  const found = yield* Effect.fromResult(attach(core, mapping, rows, { populateExisting: true, batch }))
+  const found = yield* attach(core, mapping, rows, { populateExisting: true, batch })
   if (found.length === 0) changeUnit(core, (unit) => SessionState.expunge(unit, key))
   return Option.fromUndefinedOr(found[0]?.value)
 })
@@ -78,12 +103,12 @@ export const reloadAll = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   keys: ReadonlyArray<IdentityKey.IdentityKey>,
   batch: SessionState.Batch | undefined
-): Effect.fn.Return<void, SqlError.SqlError | Schema.SchemaError | UsageError> {
+): Effect.fn.Return<void, SqlError.SqlError | Schema.SchemaError | SessionEventError | UsageError> {
   yield* beginFor(core, false)
   for (const chunk of Arr.chunksOf(keys, mapping.key.length === 1 ? core.loadBatchSize : 1000)) {
     const fragment = yield* Effect.fromResult(RelationSql.byKeys(mapping, chunk))
     const rows = yield* onConnection(core, core.sql`${fragment}`.values)
-    yield* Effect.fromResult(attach(core, mapping, rows, { batch }))
+    yield* attach(core, mapping, rows, { batch })
   }
 })
 
@@ -167,12 +192,24 @@ const transformed = (core: Core, rows: ReadonlyArray<object>): ReadonlyArray<obj
     : Statement.defaultTransforms(config.transformResultNames).array(rows)
 }
 
+const ending =
+  /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/|;)*(COMMIT|END|ROLLBACK|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION|SAVEPOINT|RELEASE)\b/i
+
+/** The first words of a statement that is for the session to send. */
+export const transactionStatement = (statement: Statement.Fragment): string | undefined => {
+  const [first] = statement.segments
+  const text = first?._tag === "Literal" ? first.value : ""
+  return ending.exec(text)?.[1]?.toUpperCase().replaceAll(/\s+/g, " ")
+}
+
 /** The rows of any other statement: it runs in the transaction. */
 export const execute = (
   core: Core,
   statement: Statement.Statement<unknown>
 ): Effect.Effect<Result.Result<unknown>, ReadError> =>
   Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, ReadError> {
+    const forbidden = transactionStatement(statement)
+    if (forbidden !== undefined) return yield* new TransactionStatementError({ statement: forbidden })
     yield* autoflush(core)
     yield* ensureBegun(core)
     const raw = (yield* onConnection(core, statement.raw)) as {

@@ -2,11 +2,13 @@
 import { Array as Arr, Effect, Result as R, type Schema } from "effect"
 import type { SqlError, Statement } from "effect/sql"
 import * as IdentityKey from "../IdentityKey.ts"
-import type * as Query from "../Query.ts"
+import * as Query from "../Query.ts"
+import type { SessionEventError } from "../SessionError.ts"
 import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
 import { onConnection } from "./connection.ts"
 import type { Core, Values } from "./core.ts"
+import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import { type EntityMapping, type ForeignKey, type MappedRelation, type PairTable } from "./mapping.ts"
 import * as RelationSql from "./relationSql.ts"
@@ -16,7 +18,7 @@ type Keys = ReadonlyArray<IdentityKey.IdentityKey>
 /** What was found, by the token of the key that it was looked for by. */
 export type Rows = ReadonlyMap<string, ReadonlyArray<Attached>>
 
-type ReadError = SqlError.SqlError | Schema.SchemaError
+type ReadError = SqlError.SqlError | Schema.SchemaError | SessionEventError
 
 interface Reading {
   readonly target: EntityMapping
@@ -63,9 +65,10 @@ const read = Effect.fnUntraced(function*(
   for (const chunk of Arr.chunksOf(keys, sizeFor(core, reading.source))) {
     const fragment = yield* Effect.fromResult(reading.statement(chunk))
     const rows = yield* onConnection(core, core.sql`${fragment}`.values)
-    const attached = yield* Effect.fromResult(
-      attach(core, reading.target, rows, { repeats: true, populateExisting: reading.populateExisting })
-    )
+    const attached = yield* attach(core, reading.target, rows, {
+      repeats: true,
+      populateExisting: reading.populateExisting
+    })
     const groups = yield* Effect.fromResult(grouped(reading, chunk, rows, attached))
     for (const [token, group] of groups) found.set(token, group)
   }
@@ -120,6 +123,22 @@ export const related = (
   relation: MappedRelation,
   keys: Keys,
   query?: Query.Any
+): Effect.Effect<Rows, ReadError> =>
+  Effect.suspend(() => {
+    if (core.events.beforeExecute === undefined) return all(core, relation, keys, query)
+    const { entity } = core.registry.mappings.get(relation.target)!
+    return Effect.flatMap(
+      Events.beforeExecute(core, query ?? Query.select(entity)),
+      (asked) => all(core, relation, keys, asked)
+    )
+  })
+
+/** As `related`, past the hooks: what a delete entails is not for them to say. */
+const all = (
+  core: Core,
+  relation: MappedRelation,
+  keys: Keys,
+  query?: Query.Any
 ): Effect.Effect<Rows, ReadError> => Effect.suspend(() => read(core, readingOf(core, relation, query), keys))
 
 /** The keys of the rows that a relation leads from to a row: as the database has them. */
@@ -153,7 +172,7 @@ export const children = (
   keys: Keys
 ): Effect.Effect<ReadonlyMap<string, Keys>, ReadError> =>
   Effect.map(
-    related(
+    all(
       core,
       relationOver(
         core,
@@ -173,7 +192,7 @@ export const paired = (
   keys: Keys
 ): Effect.Effect<ReadonlyMap<string, Keys>, ReadError> =>
   Effect.map(
-    related(
+    all(
       core,
       relationOver(core, table.ends[from].entity, ({ pairs }) => pairs?.table === table && pairs.from === from),
       keys

@@ -169,6 +169,7 @@ const pairTables = (relations: ReadonlyArray<Declared>): ReadonlyMap<Declared, M
     tables.set(id, {
       id,
       table,
+      name: through.table,
       ends: before === undefined
         ? ends
         : [strongerEnd(before.ends[0], ends[0]), strongerEnd(before.ends[1], ends[1])],

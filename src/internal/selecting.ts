@@ -10,6 +10,7 @@ import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
 import { onConnection } from "./connection.ts"
 import type { Core, Values } from "./core.ts"
+import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import { ensureBegun } from "./levels.ts"
@@ -198,11 +199,12 @@ const sourceRows = Effect.fnUntraced(function*(
 /** The rows of a query. */
 export const select = (
   core: Core,
-  query: Query.Any
+  given: Query.Any
 ): Effect.Effect<Result.Result<unknown>, Reads.ReadError> =>
   Effect.suspend(() => {
-    const mapping = mappingOf(core.registry, query.entity)
+    const mapping = mappingOf(core.registry, given.entity)
     return Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, Reads.ReadError> {
+      const query = yield* Events.beforeExecute(core, given)
       const { fragment, outputs } = yield* Effect.fromResult(SelectSql.select(core.registry, mapping, query))
       yield* checked(core, mapping, query.inclusions)
       yield* Reads.autoflush(core)
@@ -214,12 +216,10 @@ export const select = (
         const decoded = yield* Effect.fromResult(decodedRows(mapping, outputs, rows))
         return Result.ofRows(decoded, decoded.length, decoded.map((row) => row[outputs[0]?.name ?? ""]))
       }
-      const found = yield* Effect.fromResult(
-        attach(core, mapping, rows, {
-          populateExisting: query.populateExisting || query.lock !== undefined,
-          repeats: query.joins.length > 0 || query.source !== undefined
-        })
-      )
+      const found = yield* attach(core, mapping, rows, {
+        populateExisting: query.populateExisting || query.lock !== undefined,
+        repeats: query.joins.length > 0 || query.source !== undefined
+      })
       return Result.ofEntity(
         mapping.name,
         yield* including(core, mapping, found, query.inclusions, query.populateExisting)

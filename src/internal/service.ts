@@ -8,10 +8,17 @@ import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import type * as Relation from "../Relation.ts"
 import type { SessionService } from "../Session.ts"
-import { type FlushFailure, NoResultFound, SessionClosedError, TransactionClosedError } from "../SessionError.ts"
+import {
+  type FlushFailure,
+  NoResultFound,
+  SessionClosedError,
+  type SessionEventError,
+  TransactionClosedError
+} from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Blocks from "./blocks.ts"
 import { changeUnit, type Core, failureOf, type Frame, register, stateOf, unitOf } from "./core.ts"
+import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Levels from "./levels.ts"
 import * as Links from "./links.ts"
@@ -135,15 +142,29 @@ const reading = (core: Core) => {
   }
 }
 
+/** Tells the hook of rows that a program has added. */
+const told = <A, E>(
+  core: Core,
+  entity: Entity.Any,
+  effect: Effect.Effect<A, E>
+): Effect.Effect<A, E | SessionEventError> =>
+  core.events.onTransition === undefined
+    ? effect
+    : Effect.tap(effect, (added) =>
+      Events.onTransition(core, "flush", () =>
+        (Array.isArray(added) ? added : [added]).map(() =>
+          Events.transition(mappingOf(core.registry, entity), undefined, "transient", "pending")
+        )))
+
 /** The version of a row that stands for the instance that the program gave: with what was included in that. */
 const asGiven = (core: Core, target: unknown, row: SessionState.Row): SessionState.Row =>
   Entity.isRef(target) ? row : Hydrate.asExtended((entity) => mappingOf(core.registry, entity), target, row)
 
 const writing = (core: Core) => ({
   add: (entity: Entity.Any, input: unknown) =>
-    exclusive(core, "Session.add", "work", () => Writes.add(core, entity, input)),
+    exclusive(core, "Session.add", "work", () => told(core, entity, Writes.add(core, entity, input))),
   addAll: (entity: Entity.Any, inputs: ReadonlyArray<unknown>) =>
-    exclusive(core, "Session.addAll", "work", () => Writes.addAll(core, entity, inputs)),
+    exclusive(core, "Session.addAll", "work", () => told(core, entity, Writes.addAll(core, entity, inputs))),
   update: (target: unknown, patch: SessionState.Row | ((current: never) => SessionState.Row)) =>
     exclusive(
       core,

@@ -7,6 +7,7 @@ import { TransactionClosedError, type UsageError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { onTransaction } from "./connection.ts"
 import { changeUnit, type Connected, type Core, failureOf, stateOf, unitOf, type Values } from "./core.ts"
+import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import { ensureBegun } from "./levels.ts"
@@ -66,8 +67,8 @@ const instances = (core: Core, mapping: EntityMapping) => (rows: Values): Decode
 const refused = (mapping: EntityMapping, what: string, message: string): Schema.SchemaError =>
   fieldError(mapping, what, new SchemaIssue.InvalidValue({ message }))
 
-const openQuery = (core: Core, query: Query.Any): Effect.Effect<Cursor, OpenError> =>
-  Effect.suspend(() => {
+const openQuery = (core: Core, given: Query.Any): Effect.Effect<Cursor, OpenError> =>
+  Effect.flatMap(Events.beforeExecute(core, given), (query): Effect.Effect<Cursor, OpenError> => {
     const mapping = mappingOf(core.registry, query.entity)
     if (Object.keys(query.inclusions).length > 0) {
       return Effect.fail(refused(mapping, "include", "a stream includes nothing: its rows are not held"))

@@ -1,0 +1,119 @@
+/** Runs the hooks of a session, inside the operation that they belong to. */
+import { Effect, HashMap } from "effect"
+import * as IdentityKey from "../IdentityKey.ts"
+import { SessionEventError } from "../SessionError.ts"
+import type { Changed, Changes, Handler, SessionEvents, Transition } from "../SessionEvents.ts"
+import type * as SessionState from "../SessionState.ts"
+import { type Core, serviceOf } from "./core.ts"
+import type { EntityMapping } from "./mapping.ts"
+import { Handling, type Inside } from "./places.ts"
+import { sessionTag } from "./tags.ts"
+
+type Name = keyof SessionEvents
+
+/** Runs one hook; what it fails with, and what it dies of, is its own error. */
+const run = <A>(
+  core: Core,
+  name: Name,
+  inside: Inside["kind"],
+  handler: Handler<A>
+): Effect.Effect<A, SessionEventError> =>
+  handler.pipe(
+    Effect.mapError((cause) => new SessionEventError({ event: name, cause })),
+    Effect.provideService(sessionTag, serviceOf(core)),
+    Effect.provideService(Handling, { core, kind: inside })
+  )
+
+const hook =
+  (core: Core, name: "beforeFlush" | "afterBegin" | "beforeCommit" | "afterCommit" | "afterRollback") =>
+  (inside: Inside["kind"]): Effect.Effect<void, SessionEventError> =>
+    Effect.suspend(() => {
+      const handler = core.events[name]
+      return handler === undefined ? Effect.void : run(core, name, inside, handler)
+    })
+
+export const beforeFlush = (core: Core) => hook(core, "beforeFlush")("flush")
+export const afterBegin = (core: Core) => hook(core, "afterBegin")("work")
+export const beforeCommit = (core: Core) => hook(core, "beforeCommit")("work")
+export const afterCommit = (core: Core) => hook(core, "afterCommit")("over")
+export const afterRollback = (core: Core) => hook(core, "afterRollback")("over")
+
+/** The query that is sent in the place of another one. */
+export const beforeExecute = <Q>(core: Core, query: Q): Effect.Effect<Q, SessionEventError> => {
+  const handler = core.events.beforeExecute
+  // A hook gets any query, and gives one of the same entity.
+  return handler === undefined
+    ? Effect.succeed(query)
+    : run(core, "beforeExecute", "flush", handler(query as never)) as Effect.Effect<never, SessionEventError>
+}
+
+const changed = (mapping: EntityMapping, instance: unknown): Changed => ({ entity: mapping.entity, instance })
+
+export const onLoad = (
+  core: Core,
+  loaded: ReadonlyArray<{ readonly mapping: EntityMapping; readonly value: SessionState.Row }>
+): Effect.Effect<void, SessionEventError> => {
+  const handler = core.events.onLoad
+  return handler === undefined || loaded.length === 0
+    ? Effect.void
+    : run(core, "onLoad", "flush", handler(loaded.map(({ mapping, value }) => changed(mapping, value))))
+}
+
+export const onTransition = (
+  core: Core,
+  inside: Inside["kind"],
+  transitions: () => ReadonlyArray<Transition>
+): Effect.Effect<void, SessionEventError> =>
+  Effect.suspend(() => {
+    const handler = core.events.onTransition
+    const all = handler === undefined ? [] : transitions()
+    return handler === undefined || all.length === 0 ? Effect.void : run(core, "onTransition", inside, handler(all))
+  })
+
+export const transition = (
+  mapping: EntityMapping,
+  key: IdentityKey.IdentityKey | undefined,
+  from: Transition["from"],
+  to: Transition["to"]
+): Transition => ({ entity: mapping.entity, key: key === undefined ? undefined : IdentityKey.format(key), from, to })
+
+const changesOf = ({ deleted, inserted, switched, updated }: SessionState.Written): Changes => ({
+  inserted: inserted.map(({ mapping, row }) => changed(mapping, row)),
+  updated: [...updated, ...switched].map(({ entry, row }) => changed(entry.mapping, row)),
+  deleted: deleted.map(({ committed, mapping }) => changed(mapping, committed))
+})
+
+/** After a flush: what it has written, and the states that rows went through. */
+export const afterFlush = (core: Core, written: SessionState.Written): Effect.Effect<void, SessionEventError> =>
+  Effect.suspend(() => {
+    const handler = core.events.afterFlush
+    const told = handler === undefined ? Effect.void : run(core, "afterFlush", "flush", handler(changesOf(written)))
+    return Effect.andThen(
+      told,
+      onTransition(core, "flush", () => [
+        ...written.inserted.map(({ key, mapping }) => transition(mapping, key, "pending", "persistent")),
+        ...written.switched.map(({ entry }) => transition(entry.mapping, entry.key, "pending", "persistent")),
+        ...written.deleted.map(({ key, mapping }) => transition(mapping, key, "persistent", "deleted"))
+      ])
+    )
+  })
+
+/** The states that rows leave when the transaction ends. */
+export const ending = (
+  unit: SessionState.SessionState,
+  how: "commit" | "rollback"
+): ReadonlyArray<Transition> => {
+  const removed = Array.from(HashMap.values(unit.removed))
+  if (how === "commit") return removed.map(({ key, mapping }) => transition(mapping, key, "deleted", "detached"))
+  const inserted = Array.from(HashMap.keys(unit.inserted)).flatMap((token) =>
+    Array.from(HashMap.get(unit.entries, token)._tag === "Some" ? [HashMap.getUnsafe(unit.entries, token)] : [])
+  )
+  return [
+    ...inserted.map(({ key, mapping }) => transition(mapping, key, "persistent", "transient")),
+    ...Array.from(
+      HashMap.values(unit.pending),
+      ({ mapping }) => transition(mapping, undefined, "pending", "transient")
+    ),
+    ...removed.map(({ key, mapping }) => transition(mapping, key, "deleted", "persistent"))
+  ]
+}
