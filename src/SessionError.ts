@@ -585,7 +585,7 @@ export type LinkError = TargetError | MappingError
  * @since 0.1.0
  */
 export type Any =
-  | TargetError
+  | LinkError
   | CommitError
   | BeginError
   | NoResultFound

@@ -144,6 +144,8 @@ export interface SessionState {
   readonly touched: ReadonlySet<object>
   /** Rows that a cascade deletes or moves: only as long as they lead where they did. */
   readonly guards: HashMap.HashMap<string, ReadonlyArray<Mapping.Column>>
+  /** Rows that go because they have lost their owner over a table of pairs: another owner's pair must stop the delete. */
+  readonly disowned: HashMap.HashMap<string, Mapping.PairTable>
 }
 
 /**
