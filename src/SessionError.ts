@@ -415,8 +415,9 @@ export class NotPersistentError
 }
 
 /**
- * A mistake in the mapping or its use. `Registry.make` throws it when the program starts; a session dies with it, since
- * no handler could mend it. A test can look at it.
+ * A mistake in the mapping or its use. `Registry.make` throws it when the program starts, `Registry.verify` fails with
+ * it, and so do `link`, `unlink` and `load` for a relation that is not the target's. A session dies of an entity that is
+ * not in its registry.
  *
  * @example
  * ```ts
@@ -650,7 +651,7 @@ export type LinkError = TargetError | MappingError
  * @since 0.1.0
  */
 export type Any =
-  | TargetError
+  | LinkError
   | CommitError
   | BeginError
   | NoResultFound

@@ -146,6 +146,8 @@ export interface SessionState {
   readonly guards: HashMap.HashMap<string, ReadonlyArray<Mapping.Column>>
   /** The open cursors of the transaction, by name. */
   readonly cursors: HashSet.HashSet<string>
+  /** Rows that go because they have lost their owner over a table of pairs: another owner's pair must stop the delete. */
+  readonly disowned: HashMap.HashMap<string, Mapping.PairTable>
 }
 
 /**

@@ -99,7 +99,7 @@ class Expansion {
     for (const end of [0, 1] as const) {
       const other = end === 0 ? 1 : 0
       if (table.ends[end].cascade !== "delete-orphan" || this.isPaired(table, other, subjects[other])) continue
-      this.remove(subjects[other], undefined)
+      this.remove(subjects[other], table)
     }
   }
 
@@ -132,7 +132,8 @@ class Expansion {
     for (const { end, table } of mapping.pairs) {
       if (table.ends[end].cascade === "none") continue
       for (const other of this.pairedWith(parent, table, end)) {
-        if (!this.isPaired(table, end === 0 ? 1 : 0, other)) this.remove(other, undefined)
+        if (this.isPaired(table, end === 0 ? 1 : 0, other)) continue
+        this.remove(other, table.ends[end].cascade === "delete-orphan" ? table : undefined)
       }
     }
   }
@@ -196,7 +197,7 @@ class Expansion {
     return []
   }
 
-  private remove(child: SessionState.Subject, over: ForeignKey | undefined): void {
+  private remove(child: SessionState.Subject, over: ForeignKey | PairTable | undefined): void {
     if (child._tag === "Ref") {
       if (!HashMap.has(this.state.pending, child.ref.id) || this.gone.has(Linking.idOf(child))) return
       this.gone.set(Linking.idOf(child), child.ref.id)
@@ -204,7 +205,11 @@ class Expansion {
       const entry = Option.getOrUndefined(SessionState.find(this.state, child.key))
       if (entry === undefined) return
       this.state = SessionState.markDeleted(this.state, entry)
-      if (over !== undefined) this.state = Linking.guard(this.state, child.key, over.columns)
+      if (over !== undefined) {
+        this.state = "ends" in over
+          ? Linking.disown(this.state, child.key, over)
+          : Linking.guard(this.state, child.key, over.columns)
+      }
     }
     this.queue.push(child)
   }

@@ -8,14 +8,15 @@ import type * as Mapping from "./mapping.ts"
 /** Nothing of it. */
 export const none: Pick<
   SessionState,
-  "pairs" | "orphans" | "replaced" | "late" | "touched" | "guards"
+  "pairs" | "orphans" | "replaced" | "late" | "touched" | "guards" | "disowned"
 > = {
   pairs: HashMap.empty(),
   orphans: HashMap.empty(),
   replaced: HashMap.empty(),
   late: HashMap.empty(),
   touched: new Set(),
-  guards: HashMap.empty()
+  guards: HashMap.empty(),
+  disowned: HashMap.empty()
 }
 
 /** Gives the text that tells subjects apart. */
@@ -120,6 +121,12 @@ export const isLate = (
 ): boolean =>
   (child._tag === "Ref" && child.ref.id > since) ||
   Option.getOrElse(HashMap.get(self.late, unlinkedId({ foreignKey }, child)), () => 0) > since
+
+/** Remembers over which table of pairs a row has lost its owner. */
+export const disown = (self: SessionState, key: IdentityKey.IdentityKey, table: Mapping.PairTable): SessionState => ({
+  ...self,
+  disowned: HashMap.set(self.disowned, key.token, table)
+})
 
 /** The child that took the place of a parent's other one. */
 export const replacedBy = (

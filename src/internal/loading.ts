@@ -11,6 +11,7 @@ import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Entailed from "./entailed.ts"
 import * as Hydrate from "./hydrate.ts"
 import { flush } from "./levels.ts"
+import * as Linking from "./linking.ts"
 import type { EntityMapping, MappedRelation } from "./mapping.ts"
 import * as Reads from "./reads.ts"
 import * as RelationRows from "./relationRows.ts"
@@ -184,12 +185,18 @@ const missing = (
   return Array.from(keys.values())
 }
 
+/** A delete that waits may take the row along from which the relation leads. */
+const mayGo = (core: Core, { source }: MappedRelation): boolean =>
+  Linking.cascades(unitOf(core)) &&
+  Entailed.touched(unitOf(core), core.registry).has(core.registry.mappings.get(source)!)
+
 const one = Effect.fnUntraced(function*(
   core: Core,
   relation: MappedRelation,
   resolved: Extract<Reads.Resolved, { readonly _tag: "Key" }>,
   options: LoadOptions
 ): Effect.fn.Return<Option.Option<SessionState.Row>, Reads.CurrentError> {
+  if (mayGo(core, relation)) yield* flushedBefore(core, resolved.key)
   let entry = yield* fresh(core, relation, resolved, options)
   if (relation.foreignKey!.columns.some(({ field }) => entry.links?.has(field))) {
     yield* flush(core)
