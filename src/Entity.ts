@@ -10,6 +10,8 @@ import { Model } from "effect/schema"
 
 const ColumnRefTypeId = "~effect-sql-session/ColumnRef"
 const EntityRefTypeId = "~effect-sql-session/EntityRef"
+const DeferredTypeId = "~effect-sql-session/Deferred"
+const DeferredFieldTypeId = "~effect-sql-session/DeferredField"
 
 /** The variants of an Effect `Model`. */
 type Variants = "select" | "insert" | "update" | "json" | "jsonCreate" | "jsonUpdate"
@@ -93,7 +95,13 @@ export type Class<Self, F extends Fields, PK> =
     Mapped<F, PK>
   >
   & { readonly [V in Variants]: VariantSchema.Extract<V, VariantSchema.Struct<F>> }
-  & { readonly mapping: Mapping<F, PK> }
+  & {
+    readonly mapping: Mapping<F, PK>
+    /** Names a deferred field, for `session.load`. */
+    readonly deferred: <K extends DeferredNames<F>>(
+      field: K
+    ) => DeferredField<Self, F[K] extends Deferred<infer S> ? S["Type"] : never>
+  }
 
 /**
  * Any entity class.
@@ -423,6 +431,106 @@ export const Version: VariantSchema.Field<{ readonly select: Schema.Int; readonl
 })
 
 /**
+ * The version that PostgreSQL itself keeps of every row, its system column `xmin` (5.6 in the PostgreSQL manual): checked
+ * in every update and delete as `Version` is, without a column of its own (`version_id_col` with `xmin` in SQLAlchemy).
+ *
+ * It changes with every write of the row, by whomever. An entity has one version at most, of either kind. It does not
+ * outlive a dump and restore, so it is no version to keep outside of the database.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity } from "effect-sql-session"
+ *
+ * class Account extends Entity.Class<Account>("Account")({
+ *   id: Schema.Int,
+ *   balance: Schema.Int,
+ *   version: Entity.ServerVersion
+ * }, { table: "accounts", primaryKey: "id" }) {}
+ * ```
+ *
+ * @category fields
+ * @since 0.1.0
+ */
+export const ServerVersion: VariantSchema.Field<{ readonly select: Schema.String }> = Model.Field({
+  select: Schema.String
+})
+
+/**
+ * Makes a field that is written as any other, and not read with its row: a large text, a document, an image
+ * (`deferred()` in SQLAlchemy). It is no part of the instances; `session.load(user, User.deferred("bio"))` reads it.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Model } from "effect/schema"
+ * import { Entity, Session } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Model.GeneratedByDb(Schema.Int),
+ *   name: Schema.String,
+ *   bio: Entity.Deferred(Schema.NullOr(Schema.String))
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const shout = Effect.fn("shout")(function*(user: User) {
+ *   const session = yield* Session
+ *   const bio = yield* session.load(user, User.deferred("bio"))
+ *   if (bio !== null) yield* session.update(user, { bio: bio.toUpperCase() })
+ * })
+ * ```
+ *
+ * @category fields
+ * @since 0.1.0
+ */
+export const Deferred = <S extends Schema.Top>(schema: S): Deferred<S> =>
+  Object.assign(Model.Field({ insert: schema, update: schema }), { [DeferredTypeId]: DeferredTypeId } as const)
+
+/**
+ * The field that `Deferred` makes: there in an insert and an update, not in the instances.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Deferred<S extends Schema.Top>
+  extends VariantSchema.Field<{ readonly insert: S; readonly update: S }>
+{
+  readonly [DeferredTypeId]: typeof DeferredTypeId
+}
+
+/**
+ * Tells whether a field is deferred.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isDeferred = (u: unknown): u is Deferred<Schema.Top> => Predicate.hasProperty(u, DeferredTypeId)
+
+type DeferredNames<F> = { readonly [K in keyof F]: F[K] extends Deferred<infer _S> ? K : never }[keyof F] & string
+
+/**
+ * A deferred field of an entity, for `session.load`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DeferredField<in out From, out Value> {
+  readonly [DeferredFieldTypeId]: typeof DeferredFieldTypeId
+  /** For the compiler only. */
+  readonly "~types"?: { readonly From: (_: From) => From; readonly Value: () => Value }
+  readonly entity: string
+  readonly field: string
+}
+
+/**
+ * Tells whether a value names a deferred field.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isDeferredField = (u: unknown): u is DeferredField<unknown, unknown> =>
+  Predicate.hasProperty(u, DeferredFieldTypeId)
+
+/**
  * Defines an entity: a `Model.Class` with the table that holds its rows.
  *
  * Instances are immutable values, snapshots of a row. All variants of `Model` are there (`insert`, `update`,
@@ -461,5 +569,8 @@ export const Class = <Self = never>(identifier: string) =>
 {
   // The conditional types of `Model.Class` cannot be resolved while `Self` and the fields are open.
   // oxlint-disable-next-line no-explicit-any
-  return Object.assign(Model.Class<Self>(identifier)(fields as any) as any, { mapping })
+  return Object.assign(Model.Class<Self>(identifier)(fields as any) as any, {
+    mapping,
+    deferred: (field: string) => ({ [DeferredFieldTypeId]: DeferredFieldTypeId, entity: identifier, field })
+  })
 }

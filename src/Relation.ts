@@ -76,6 +76,8 @@ export interface Relation<in out From, in out To, out Value> {
   readonly passiveDeletes: boolean
   readonly orderBy: ReadonlyArray<Order>
   readonly through: Through | undefined
+  /** `session.merge` merges what it leads to as well. */
+  readonly merge: boolean
 }
 
 /**
@@ -111,6 +113,19 @@ export type OrderBy<To> = FieldOrder<To> | ReadonlyArray<FieldOrder<To>>
 type FieldOrder<To> = FieldName<To> | { readonly field: FieldName<To>; readonly desc?: boolean | undefined }
 
 /**
+ * The options of a relation whose foreign key stands on its own side.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReferenceOptions<From> {
+  /** The fields of `From` that hold the key of `To`, in the order of that key. */
+  readonly foreignKey: ForeignKey<From>
+  /** Lets `session.merge` merge what the relation leads to as well. Default: false. */
+  readonly merge?: boolean | undefined
+}
+
+/**
  * The options of a relation whose foreign key stands on the other side.
  *
  * @category models
@@ -123,6 +138,8 @@ export interface ParentOptions<To> {
   readonly cascade?: Cascade | undefined
   /** Leaves what a delete of the parent does to `ON DELETE` of the database: nothing is loaded. Default: false. */
   readonly passiveDeletes?: boolean | undefined
+  /** Lets `session.merge` merge what the relation leads to as well. Default: false. */
+  readonly merge?: boolean | undefined
 }
 
 /**
@@ -159,6 +176,8 @@ export interface ThroughOptions<To> {
   readonly passiveDeletes?: boolean | undefined
   /** The order of the loaded array. Default: by primary key. */
   readonly orderBy?: OrderBy<To> | undefined
+  /** Lets `session.merge` merge what the relation leads to as well. Default: false. */
+  readonly merge?: boolean | undefined
 }
 
 const listOf = (value: string | ReadonlyArray<string>): ReadonlyArray<string> =>
@@ -172,7 +191,14 @@ const ordersOf = <To>(orderBy: OrderBy<To> | undefined): ReadonlyArray<Order> =>
   )
 }
 
-const plain = { optional: false, cascade: "none", passiveDeletes: false, orderBy: [], through: undefined } as const
+const plain = {
+  optional: false,
+  cascade: "none",
+  passiveDeletes: false,
+  orderBy: [],
+  through: undefined,
+  merge: false
+} as const
 
 /**
  * Declares that rows of `From` hold the key of a row of `To` (Foreign Key Mapping, Fowler; a many-to-one
@@ -206,22 +232,23 @@ const plain = { optional: false, cascade: "none", passiveDeletes: false, orderBy
 export const manyToOne: {
   <From, To>(
     target: () => Entity.Of<To>,
-    options: { readonly foreignKey: ForeignKey<From>; readonly optional: true }
+    options: ReferenceOptions<From> & { readonly optional: true }
   ): Relation<From, To, Option.Option<To>>
   <From, To>(
     target: () => Entity.Of<To>,
-    options: { readonly foreignKey: ForeignKey<From>; readonly optional?: false | undefined }
+    options: ReferenceOptions<From> & { readonly optional?: false | undefined }
   ): Relation<From, To, To>
 } = <From, To>(
   target: () => Entity.Of<To>,
-  options: { readonly foreignKey: ForeignKey<From>; readonly optional?: boolean | undefined }
+  options: ReferenceOptions<From> & { readonly optional?: boolean | undefined }
 ): Relation<From, To, never> => ({
   ...plain,
   [TypeId]: TypeId,
   kind: "manyToOne",
   target,
   foreignKey: listOf(options.foreignKey),
-  optional: options.optional ?? false
+  optional: options.optional ?? false,
+  merge: options.merge ?? false
 })
 
 const owning = <From, To>(
@@ -237,7 +264,8 @@ const owning = <From, To>(
   optional: kind === "oneToOne",
   cascade: options.cascade ?? "none",
   passiveDeletes: options.passiveDeletes ?? false,
-  orderBy: ordersOf(options.orderBy)
+  orderBy: ordersOf(options.orderBy),
+  merge: options.merge ?? false
 })
 
 /**
@@ -376,6 +404,7 @@ export const manyToMany = <From, To>(
   cascade: options.cascade ?? "none",
   passiveDeletes: options.passiveDeletes ?? false,
   orderBy: ordersOf(options.orderBy),
+  merge: options.merge ?? false,
   through: {
     table: options.through,
     schema: options.schema,

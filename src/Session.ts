@@ -54,6 +54,46 @@ export interface LoadOptions {
 }
 
 /**
+ * What `session.merge` takes: fields of the entity, or an instance, and under the names of its relations the values that
+ * they lead to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Merge<E extends Entity.Any> =
+  & Partial<E["Type"]>
+  & {
+    readonly [K in keyof E as E[K] extends Relation.Any ? K : never]?: Merged<E[K]>
+  }
+
+type Merged<R> = R extends Relation.Relation<infer _From, infer To, infer Value>
+  ? Value extends ReadonlyArray<unknown> ? ReadonlyArray<Partial<To>>
+  : Partial<To> | Option.Option<Partial<To>> | null
+  : never
+
+/**
+ * Options of `session.merge`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MergeOptions {
+  /** `false` takes the value for what the database has. Default: true. */
+  readonly load?: boolean | undefined
+}
+
+/**
+ * Options of `session.refresh`: a lock, and the fields that are read again; without them, all are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RefreshOptions<A> extends Partial<Query.LockOptions> {
+  /** The only fields to read again: changes of others stay. */
+  readonly attributes?: ReadonlyArray<keyof A & string> | undefined
+}
+
+/**
  * Options of `session.stream`.
  *
  * @category models
@@ -222,6 +262,36 @@ export interface SessionService {
     other: Entity.Target<To>
   ) => Effect.Effect<void, LinkError>
   /**
+   * Brings a value from elsewhere into the session (`Session.merge` in SQLAlchemy): finds the row of its key, in the
+   * session or by one SELECT, and copies the fields that the value has and that differ; without such a row, or without a
+   * key, adds one. What relations with `merge: true` lead to, under their names in the value, is merged along; the rows
+   * of a collection that are not in the value are unlinked. A field that is left out stays as it is.
+   *
+   * A version in the value that is not the row's is a `StaleDataError`. With `load: false` the value is taken for what
+   * the database has, without SQL: it must have all fields.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Entity, Session } from "effect-sql-session"
+   *
+   * class Country extends Entity.Class<Country>("Country")({
+   *   code: Schema.String,
+   *   name: Schema.String
+   * }, { table: "countries", primaryKey: "code" }) {}
+   *
+   * const importAll = Effect.fn("importAll")(function*(rows: ReadonlyArray<{ code: string; name: string }>) {
+   *   const session = yield* Session
+   *   return yield* Effect.forEach(rows, (row) => session.merge(Country, row))
+   * })
+   * ```
+   */
+  readonly merge: <E extends Entity.Any>(
+    entity: E,
+    value: Merge<E>,
+    options?: MergeOptions
+  ) => Effect.Effect<Ref<E>, LinkError>
+  /**
    * Forgets a target, with what it was to write. `DetachedInstanceError` if the session does not hold it.
    *
    * Its ref is detached from here on; an instance of its row is, until the row is read again. A rollback does not bring
@@ -299,11 +369,18 @@ export interface SessionService {
    * })
    * ```
    */
-  readonly load: <From, To, Value>(
-    target: Entity.Target<From>,
-    relation: Relation.Relation<From, To, Value>,
-    options?: LoadOptions
-  ) => Effect.Effect<Value, LinkError>
+  readonly load: {
+    <From, To, Value>(
+      target: Entity.Target<From>,
+      relation: Relation.Relation<From, To, Value>,
+      options?: LoadOptions
+    ): Effect.Effect<Value, LinkError>
+    /** The value of a deferred field of one row: one SELECT, unless a change of it waits for the flush. */
+    <From, Value>(
+      target: Entity.Target<From>,
+      field: Entity.DeferredField<From, Value>
+    ): Effect.Effect<Value, LinkError>
+  }
   /**
    * Reads a target again now, and does not flush: changes of its row that are not written are dropped.
    * `ObjectDeletedError` if the row is gone, `NotPersistentError` of a pending ref. With a lock, a transaction begins.
@@ -327,7 +404,7 @@ export interface SessionService {
    */
   readonly refresh: <A>(
     target: Entity.Target<A>,
-    options?: Partial<Query.LockOptions>
+    options?: RefreshOptions<A>
   ) => Effect.Effect<A, TargetError | NotPersistentError>
   /**
    * Makes the next use of a target read it again; changes of its row that are not written are dropped. Sends nothing.
@@ -378,7 +455,7 @@ export interface SessionService {
    */
   readonly one: {
     <E, A>(query: Query.Select<E, A>): Effect.Effect<A, ReadError | NoResultFound | MultipleResultsFound>
-    <A>(statement: Statement.Statement<A>): Effect.Effect<A, ReadError | NoResultFound | MultipleResultsFound>
+    <A>(statement: Statement.Statement<A>): Effect.Effect<A, StatementError | NoResultFound | MultipleResultsFound>
   }
   /** The first row of a query or statement, if there is one. All rows are read: give a query a `Query.limit`. */
   readonly first: {

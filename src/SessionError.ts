@@ -237,7 +237,8 @@ export class PendingRollbackError
 
 /**
  * Fails what uses a transaction, or a block of one, that has ended: after `commit` or `rollback` inside the block, or
- * in a fiber that has outlived it.
+ * in a fiber that has outlived it. Fails a statement of the program that would end the transaction behind the session's
+ * back, or begin one, before it is sent: `statement` names it.
  *
  * @example
  * ```ts
@@ -258,10 +259,18 @@ export class PendingRollbackError
 export class TransactionClosedError
   extends Schema.TaggedError<TransactionClosedError>("effect-sql-session/SessionError/TransactionClosedError")(
     "TransactionClosedError",
-    { operation: Schema.String }
+    {
+      operation: Schema.String,
+      /** The statement that was refused: it would have ended the transaction, or begun one. */
+      statement: Schema.optionalKey(Schema.String)
+    }
   )
 {
   override get message(): string {
+    if (this.statement !== undefined) {
+      return `${this.operation}: ${this.statement} is for the session to send. Use its commit, rollback, begin, or a ` +
+        "bracket."
+    }
     return `${this.operation}: the transaction of this block has ended. Leave the block that began it first.`
   }
 }
@@ -527,36 +536,6 @@ export class SessionEventError
 }
 
 /**
- * Fails a statement that would begin or end the transaction behind the session's back, before it is sent.
- *
- * @example
- * ```ts
- * import { Effect } from "effect"
- * import { Session } from "effect-sql-session"
- * import { SqlClient } from "effect/sql"
- *
- * const wrong = Effect.gen(function*() {
- *   const session = yield* Session
- *   const sql = yield* SqlClient.SqlClient
- *   yield* session.execute(sql`COMMIT`)
- * }).pipe(Effect.catchTag("TransactionStatementError", (error) => Effect.logError(error.message)))
- * ```
- *
- * @category errors
- * @since 0.1.0
- */
-export class TransactionStatementError
-  extends Schema.TaggedError<TransactionStatementError>("effect-sql-session/SessionError/TransactionStatementError")(
-    "TransactionStatementError",
-    { statement: Schema.String }
-  )
-{
-  override get message(): string {
-    return `${this.statement} is for the session to send: use its commit, rollback, begin, or a bracket.`
-  }
-}
-
-/**
  * What every member of a session can fail with when it is used at a wrong time.
  *
  * @category models
@@ -608,7 +587,7 @@ export type RollbackError = SessionEventError | UsageError | TransactionAlreadyB
  * @category models
  * @since 0.1.0
  */
-export type ReadError = FlushFailure | TransactionStatementError
+export type ReadError = FlushFailure
 
 /**
  * What the use of a target can fail with.

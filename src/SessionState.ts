@@ -10,6 +10,7 @@ import { Equal, HashMap, HashSet, Option } from "effect"
 import * as Entity from "./Entity.ts"
 import type * as IdentityKey from "./IdentityKey.ts"
 import * as Collections from "./internal/collections.ts"
+import * as Entries from "./internal/entries.ts"
 import * as Linking from "./internal/linking.ts"
 import * as Mapping from "./internal/mapping.ts"
 
@@ -95,6 +96,8 @@ export interface Entry {
   readonly changed: ReadonlyArray<string>
   /** Foreign keys that wait for the key of a pending row. */
   readonly links: ReadonlyMap<string, Entity.ColumnRef<unknown>> | undefined
+  /** Changes of deferred fields, which are no part of the value. */
+  readonly deferred: Row | undefined
   /** The epoch in which the row was read: an older one than that of the state means expired. */
   readonly epoch: number
   /** The rows that came with it. */
@@ -365,7 +368,17 @@ export const entryOf = (
   key: IdentityKey.IdentityKey,
   row: Row,
   batch?: Batch
-): Entry => ({ key, mapping, committed: row, value: row, changed: [], links: undefined, epoch: self.epoch, batch })
+): Entry => ({
+  key,
+  mapping,
+  committed: row,
+  value: row,
+  changed: [],
+  links: undefined,
+  deferred: undefined,
+  epoch: self.epoch,
+  batch
+})
 
 /**
  * Takes in rows as they were just read. What they replace is forgotten, changes included.
@@ -380,8 +393,8 @@ export const load = (self: SessionState, entries: ReadonlyArray<Entry>): Session
     entries: HashMap.mutate(self.entries, (map) => {
       for (const entry of entries) HashMap.set(map, entry.key.token, entry)
     }),
-    dirty: HashSet.size(self.dirty) === 0 ? self.dirty : without(self.dirty, entries),
-    detached: HashSet.size(self.detached) === 0 ? self.detached : without(self.detached, entries),
+    dirty: HashSet.size(self.dirty) === 0 ? self.dirty : Entries.without(self.dirty, entries),
+    detached: HashSet.size(self.detached) === 0 ? self.detached : Entries.without(self.detached, entries),
     collections: Collections.read(self, entries),
     orphans: entries.reduce((orphans, entry) => Linking.withoutSubject(orphans, entry.key.token), self.orphans),
     replaced: entries.reduce((replaced, entry) => Linking.withoutSubject(replaced, entry.key.token), self.replaced)
@@ -421,40 +434,14 @@ export const collected = (
   found: Iterable<readonly [parent: IdentityKey.IdentityKey, children: ReadonlyArray<IdentityKey.IdentityKey>]>
 ): SessionState => ({ ...self, collections: Collections.set(self.collections, relation, found) })
 
-const without = (
-  keys: HashSet.HashSet<string>,
-  entries: ReadonlyArray<Entry>
-): HashSet.HashSet<string> => entries.reduce((set, entry) => HashSet.remove(set, entry.key.token), keys)
-
 const setEntry = (self: SessionState, entry: Entry, fields: Iterable<string> = []): SessionState => ({
   ...self,
-  touched: touchFields(self, entry.mapping, fields),
+  touched: Entries.touchFields(self, entry.mapping, fields),
   entries: HashMap.set(self.entries, entry.key.token, entry),
-  dirty: entry.changed.length > 0 || entry.links !== undefined
+  dirty: entry.changed.length > 0 || entry.links !== undefined || entry.deferred !== undefined
     ? HashSet.add(self.dirty, entry.key.token)
     : HashSet.remove(self.dirty, entry.key.token)
 })
-
-const touchFields = (
-  self: SessionState,
-  mapping: Mapping.EntityMapping,
-  fields: Iterable<string>
-): SessionState["touched"] => {
-  if (mapping.watched.size === 0) return self.touched
-  const watched = Array.from(fields).filter((field) => mapping.watched.has(field))
-  return watched.length === 0
-    ? self.touched
-    : Linking.touch(self, ...watched.map((field) => mapping.byField.get(field)!))
-}
-
-const changedFields = (entry: Entry, value: Row, patched: Iterable<string>): ReadonlyArray<string> => {
-  const changed = new Set(entry.changed)
-  for (const field of patched) {
-    if (Equal.equals(entry.committed[field], value[field])) changed.delete(field)
-    else changed.add(field)
-  }
-  return changed.size === 0 ? [] : Array.from(changed)
-}
 
 /**
  * Replaces the value of an entry; `patched` names the fields that may differ.
@@ -473,7 +460,7 @@ export const update = (self: SessionState, entry: Entry, value: Row, patched: It
       {
         ...entry,
         value,
-        changed: changedFields(entry, value, fields),
+        changed: Entries.changedFields(entry, value, fields),
         links: links?.size === 0 ? undefined : links
       },
       fields
@@ -507,7 +494,7 @@ export const link = (
  * @since 0.1.0
  */
 export const markDeleted = (self: SessionState, entry: Entry): SessionState => ({
-  ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined }),
+  ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined, deferred: undefined }),
   deleted: HashSet.add(self.deleted, entry.key.token),
   touched: Linking.touch(self, entry.mapping)
 })
@@ -590,18 +577,18 @@ export const expungeRef = (self: SessionState, id: number, key: IdentityKey.Iden
  * @since 0.1.0
  */
 export const expire = (self: SessionState, entry: Entry): SessionState => ({
-  ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined, epoch: self.epoch - 1 }),
+  ...setEntry(self, {
+    ...entry,
+    value: entry.committed,
+    changed: [],
+    links: undefined,
+    deferred: undefined,
+    epoch: self.epoch - 1
+  }),
   orphans: Linking.withoutSubject(self.orphans, entry.key.token),
   replaced: Linking.withoutSubject(self.replaced, entry.key.token),
   collections: Collections.forget(self.collections, entry.mapping, entry.key.token)
 })
-
-const dropChanges = (self: SessionState): SessionState["entries"] =>
-  HashSet.size(self.dirty) === 0 ? self.entries : HashMap.mutate(self.entries, (map) => {
-    for (const entry of dirtyEntries(self)) {
-      HashMap.set(map, entry.key.token, { ...entry, value: entry.committed, changed: [], links: undefined })
-    }
-  })
 
 /**
  * Makes the next use of every row read it again; all changes that are not written are forgotten.
@@ -612,7 +599,7 @@ const dropChanges = (self: SessionState): SessionState["entries"] =>
 export const expireAll = (self: SessionState): SessionState => ({
   ...self,
   epoch: self.epoch + 1,
-  entries: dropChanges(self),
+  entries: Entries.dropChanges(self),
   dirty: HashSet.empty(),
   orphans: Linking.ofPending(self.orphans),
   replaced: Linking.ofPending(self.replaced),
@@ -714,7 +701,7 @@ export const committed = (self: SessionState, expire: boolean): SessionState => 
 export const rolledBack = (self: SessionState): SessionState => ({
   ...self,
   epoch: self.epoch + 1,
-  entries: HashMap.mutate(dropChanges(self), (map) => {
+  entries: HashMap.mutate(Entries.dropChanges(self), (map) => {
     for (const token of HashMap.keys(self.inserted)) HashMap.remove(map, token)
     for (const [token, entry] of self.removed) HashMap.set(map, token, entry)
   }),

@@ -59,7 +59,7 @@ export const updated = (
   const moves = columns.some(({ field }) => mapping.watched.has(field))
   const before = moves ? withoutCollections(state, mapping) : state
   const entries = held(before, keys)
-  if (values === undefined || facts === undefined || !isKept(facts, columns)) {
+  if (values === undefined || facts === undefined || mapping.serverVersion || !isKept(facts, columns)) {
     return entries.reduce(SessionState.expire, before)
   }
   return {

@@ -72,6 +72,10 @@ export const extend = (instance: Row, more: Row): Row => {
   return whole
 }
 
+/** Says that a field was included in an instance. */
+export const isIncluded = (instance: object, field: string): boolean =>
+  Object.hasOwn(extended.get(instance) ?? {}, field)
+
 /** An instance without what was included in it. */
 export const plain = (mapping: EntityMapping, given: Row): Row => extended.has(given) ? instance(mapping, given) : given
 

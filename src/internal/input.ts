@@ -44,7 +44,8 @@ const unexpected = (mapping: EntityMapping, variant: Variant, field: string): Sc
   return fieldError(mapping, field, new SchemaIssue.InvalidValue({ message }))
 }
 
-const notAnObject = (mapping: EntityMapping): Schema.SchemaError =>
+/** Says that a value is no record. */
+export const notAnObject = (mapping: EntityMapping): Schema.SchemaError =>
   new Schema.SchemaError(
     new SchemaIssue.Pointer([mapping.name], new SchemaIssue.InvalidValue({ message: "expected a record of fields" }))
   )
@@ -97,6 +98,15 @@ export const insert = (mapping: EntityMapping, input: unknown): Effect.Effect<In
       return { values, refs }
     })
   })
+
+/** The fields of a value that an update takes. */
+export const patchable = (mapping: EntityMapping, value: Row): Row =>
+  Object.fromEntries(
+    Object.entries(value).filter(([field]) => {
+      const column = mapping.byField.get(field)
+      return column?.updateCodec !== undefined && !mapping.key.includes(column)
+    })
+  )
 
 export interface Patch {
   /** What the program gave, checked. */

@@ -130,14 +130,14 @@ const tableDifferences = (
   const live = tables.get(mapping.table)
   if (live === undefined) return [{ entity, detail: `has no table ${mapping.table} in the database` }]
   return [
-    ...mapping.columns.flatMap((column) =>
+    ...stored(mapping).flatMap((column) =>
       columnDifferences(mapping, column, live.columns.get(column.name)).map((detail) => ({
         entity,
         field: column.field,
         detail
       }))
     ),
-    ...LiveTables.required(live, namesOf(mapping.columns)).map((name) => ({
+    ...LiveTables.required(live, namesOf(stored(mapping))).map((name) => ({
       entity,
       detail: `has no field for the column ${name} of ${mapping.table}, which is NOT NULL and has no default`
     })),
@@ -146,6 +146,12 @@ const tableDifferences = (
     ...foreignDifferences(mapping, live, tables, mappings)
   ]
 }
+
+/** The columns that the table has of its own, deferred ones too. */
+const stored = ({ columns, deferred, serverVersion, version }: EntityMapping): ReadonlyArray<Column> => [
+  ...columns.filter((column) => !serverVersion || column !== version),
+  ...deferred
+]
 
 /** All differences between a mapping and its tables, those of its pairs included. */
 export const differences = (

@@ -1,5 +1,6 @@
 /** Loads what a relation leads to: from memory where it is known, else for all peers of the row at once. */
 import { Effect, Option } from "effect"
+import type * as Entity from "../Entity.ts"
 import type * as IdentityKey from "../IdentityKey.ts"
 import type * as Relation from "../Relation.ts"
 import { MappingError } from "../SessionError.ts"
@@ -241,6 +242,35 @@ export const load = (
     }
     const rows = yield* many(core, relation, resolved.key, options)
     return relation.kind === "oneToOne" ? Option.fromUndefinedOr(rows[0]) : rows
+  })
+
+/** The value of a deferred field: what waits to be written, else what the database has now. */
+export const deferred = (
+  core: Core,
+  target: unknown,
+  of: Entity.DeferredField<unknown, unknown>
+): Effect.Effect<unknown, LoadError> =>
+  Effect.gen(function*(): Effect.fn.Return<unknown, LoadError> {
+    const resolved = yield* Reads.resolve(core, target)
+    const mapping = resolved._tag === "Pending" ? resolved.pending.mapping : resolved.mapping
+    const column = mapping.name === of.entity ? mapping.deferred.find(({ field }) => field === of.field) : undefined
+    if (column === undefined) {
+      const detail = `has no deferred field ${of.field}. Name one of ${of.entity} on a row of it`
+      return yield* new MappingError({ entity: mapping.name, detail })
+    }
+    if (resolved._tag === "Pending") {
+      yield* flush(core)
+      return yield* deferred(core, target, of)
+    }
+    const { key } = resolved
+    if (SessionState.isDeleted(unitOf(core), key)) return yield* Reads.deletedError(key)
+    const waiting = SessionState.entryFor(unitOf(core), key)?.deferred
+    if (waiting !== undefined && Object.hasOwn(waiting, of.field)) return waiting[of.field]
+    yield* flushedBefore(core, key)
+    const rows = yield* Reads.columnByKey(core, mapping, key, column)
+    return rows.length === 0
+      ? yield* Reads.deletedError(key)
+      : yield* Effect.fromResult(Hydrate.decode(mapping, column, rows[0]![0]))
   })
 
 /** The row that a load starts from, where it is known without work: what other fibers are told. */

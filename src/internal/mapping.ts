@@ -87,6 +87,10 @@ export interface EntityMapping {
   readonly byField: ReadonlyMap<string, Column>
   readonly key: ReadonlyArray<Column>
   readonly version: Column | undefined
+  /** The database counts the version, not the session. */
+  readonly serverVersion: boolean
+  /** Columns that are written with the others, and read by themselves. */
+  readonly deferred: ReadonlyArray<Column>
   readonly unique: ReadonlyArray<ReadonlyArray<Column>>
   readonly dirtyLock: boolean
   readonly foreignKeys: ReadonlyArray<ForeignKey>
@@ -120,17 +124,19 @@ const isDefaultByDb = (select: Schema.Top, variant: Schema.Top): boolean =>
   variant === select || (variant as { readonly schema?: unknown }).schema === select
 
 const column = (entity: Entity.Any, field: string, index: number, naming: Naming): Column => {
-  const select = entity.fields[field] as Schema.Top
+  const isServer = declaredFields(entity)[field] === Entity.ServerVersion
+  const select = (entity.fields[field] ?? variantOf(entity, "insert", field)) as Schema.Top
   const insert = variantOf(entity, "insert", field)
   const update = variantOf(entity, "update", field)
   const codec = Codec.make(select)
-  const name = entity.mapping.columns?.[field] ?? naming(field)
+  const name = isServer ? "xmin" : entity.mapping.columns?.[field] ?? naming(field)
   const plainNull = codec.isPlain(null) ? Result.succeed(null) : codec.decode(null)
   const roundTrips = (schema: Schema.Top | undefined) => schema !== undefined && isDefaultByDb(select, schema)
   return {
     field,
     name,
-    quoted: quote(name),
+    // A system column of a type that no array parameter has: it is text wherever it is named.
+    quoted: isServer ? "\"xmin\"::text" : quote(name),
     index,
     codec,
     insertCodec: insert === undefined ? undefined : roundTrips(insert) ? codec : Codec.make(insert),
@@ -144,9 +150,14 @@ const column = (entity: Entity.Any, field: string, index: number, naming: Naming
 const fieldsOf = (value: string | ReadonlyArray<string>): ReadonlyArray<string> =>
   typeof value === "string" ? [value] : value
 
+const declaredFields = (entity: Entity.Any): Readonly<Record<string, unknown>> =>
+  VariantSchema.fields(entity as never) as Record<string, unknown>
+
 const versionField = (entity: Entity.Any): string | undefined => {
-  const declared = VariantSchema.fields(entity as never) as Record<string, unknown>
-  const found = Object.keys(declared).filter((field) => declared[field] === Entity.Version)
+  const declared = declaredFields(entity)
+  const found = Object.keys(declared).filter((field) =>
+    declared[field] === Entity.Version || declared[field] === Entity.ServerVersion
+  )
   if (found.length > 1) failMapping(entity.identifier, "an entity has one version at most", found[1])
   return found[0]
 }
@@ -156,7 +167,7 @@ const checkNames = (entity: Entity.Any): void => {
     failMapping(String(entity.identifier), "names no table. Make it with Entity.Class, and give its mapping a table")
   }
   for (const field of Object.keys(entity.mapping.columns ?? {})) {
-    if (!Object.hasOwn(entity.fields, field)) {
+    if (!Object.hasOwn(entity.fields, field) && !Entity.isDeferred(declaredFields(entity)[field])) {
       failMapping(entity.identifier, "columns names a field that is not there", field)
     }
   }
@@ -185,12 +196,23 @@ const columnsOf = (
     mapping.byField.get(field) ?? failMapping(mapping.name, `${what} names a field that is not there`, field)
   )
 
+/** The column that a field is written to, deferred or not. */
+export const writtenColumn = ({ byField, deferred }: EntityMapping, field: string): Column | undefined =>
+  byField.get(field) ?? deferred.find((column) => column.field === field)
+
+/** The version that the session counts, if there is one. */
+export const counterOf = ({ serverVersion, version }: EntityMapping): Column | undefined =>
+  serverVersion ? undefined : version
+
 /** Makes the mapping of an entity without its relations, or throws what is wrong with it. */
 export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
   checkNames(entity)
   const name = entity.identifier
   const columns = Object.keys(entity.fields).map((field, index) => column(entity, field, index, naming))
-  checkColumns(entity, columns)
+  const deferred = Object.entries(declaredFields(entity)).filter(([, field]) => Entity.isDeferred(field)).map(
+    ([field], index) => column(entity, field, columns.length + index, naming)
+  )
+  checkColumns(entity, [...columns, ...deferred])
   const byField = new Map(columns.map((column) => [column.field, column]))
   const pick = (fields: ReadonlyArray<string>, what: string) => columnsOf({ name, byField }, fields, what)
   const key = pick(fieldsOf(entity.mapping.primaryKey), "primaryKey")
@@ -211,6 +233,8 @@ export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
     byField,
     key,
     version: version === undefined ? undefined : byField.get(version),
+    serverVersion: version !== undefined && declaredFields(entity)[version] === Entity.ServerVersion,
+    deferred,
     unique: unique.map((fields) => {
       if (fields.length === 0) failMapping(name, "unique has a tuple of no field")
       return pick(fieldsOf(fields), "unique")

@@ -16,7 +16,7 @@ import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
 import { ensureBegun } from "./levels.ts"
-import type { Column, EntityMapping } from "./mapping.ts"
+import { type Column, counterOf, type EntityMapping, writtenColumn } from "./mapping.ts"
 import * as MutationSql from "./mutationSql.ts"
 import * as Reacting from "./reacting.ts"
 import * as Reads from "./reads.ts"
@@ -82,7 +82,7 @@ const patchOf = Effect.fnUntraced(function*(
   const expressions = Object.entries(given).filter(([, value]) => Statement.isFragment(value))
   const plain = Object.fromEntries(Object.entries(given).filter(([, value]) => !Statement.isFragment(value)))
   for (const [field] of expressions) {
-    const column = mapping.byField.get(field)
+    const column = writtenColumn(mapping, field)
     if (column === undefined) return yield* refused(mapping, field, "no such field")
     if (column.updateCodec === undefined || mapping.key.includes(column)) {
       return yield* refused(mapping, field, "a field that update does not take")
@@ -90,9 +90,9 @@ const patchOf = Effect.fnUntraced(function*(
   }
   const { defaults, values } = yield* Input.update(mapping, plain)
   const all = { ...defaults, ...values }
-  const sets: Array<Sets[number]> = expressions.map(([field, value]) => [mapping.byField.get(field)!, value])
+  const sets: Array<Sets[number]> = expressions.map(([field, value]) => [writtenColumn(mapping, field)!, value])
   for (const [field, value] of Object.entries(all)) {
-    const column = mapping.byField.get(field)!
+    const column = writtenColumn(mapping, field)!
     sets.push([column, yield* Effect.fromResult(Hydrate.encode(mapping, column, value, "update"))])
   }
   if (sets.length === 0) return yield* refused(mapping, "patch", "a patch of no field")
@@ -158,7 +158,8 @@ const inputsOf = Effect.fnUntraced(function*(
       if (Option.isNone(value)) return yield* refused(mapping, field, "a ref of a row that is not written")
       row[field] = value.value
     }
-    if (mapping.version !== undefined) row[mapping.version.field] = 1
+    const counter = counterOf(mapping)
+    if (counter !== undefined) row[counter.field] = 1
     rows.push(row)
   }
   return rows
@@ -170,7 +171,7 @@ const bySet = (
 ): ReadonlyArray<{ readonly columns: ReadonlyArray<Column>; readonly rows: Array<SessionState.Row> }> => {
   const sets = new Map<string, { readonly columns: ReadonlyArray<Column>; readonly rows: Array<SessionState.Row> }>()
   for (const row of rows) {
-    const columns = mapping.columns.filter(({ field }) => row[field] !== undefined)
+    const columns = [...mapping.columns, ...mapping.deferred].filter(({ field }) => row[field] !== undefined)
     const id = columns.map(({ index }) => index).join()
     const set = sets.get(id)
     if (set === undefined) sets.set(id, { columns, rows: [row] })

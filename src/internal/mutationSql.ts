@@ -6,7 +6,7 @@ import type { Registry } from "../Registry.ts"
 import type { TableFacts } from "./catalog.ts"
 import * as Comparing from "./comparing.ts"
 import { fieldError } from "./input.ts"
-import type { Column, EntityMapping } from "./mapping.ts"
+import { type Column, counterOf, type EntityMapping } from "./mapping.ts"
 import * as Scope from "./scope.ts"
 import * as SelectSql from "./selectSql.ts"
 import * as Transport from "./transport.ts"
@@ -86,9 +86,8 @@ export const update = (
       ? Scope.resolved(scope, value).segments
       : [Statement.parameter(Comparing.parameter(column, value))])
   ])
-  if (mapping.version !== undefined) {
-    sets.push([literal(`${mapping.version.quoted} = t.${mapping.version.quoted} + 1`)])
-  }
+  const counter = counterOf(mapping)
+  if (counter !== undefined) sets.push([literal(`${counter.quoted} = t.${counter.quoted} + 1`)])
   return written(errors, [
     literal(`UPDATE ${mapping.table} AS t SET `),
     ...sets.flatMap((set, index) => index === 0 ? set : [literal(", "), ...set]),
@@ -118,6 +117,7 @@ const conflictClause = (
   { fields, update }: Query.Conflict,
   errors: Comparing.Errors
 ): string => {
+  const counter = counterOf(mapping)
   const named = (of: ReadonlyArray<string>): ReadonlyArray<Column> =>
     of.flatMap((field) => {
       const column = mapping.byField.get(field)
@@ -132,7 +132,7 @@ const conflictClause = (
   if (target.length === 0) errors.push(refused(mapping, "onConflict", "name the fields of the constraint to update"))
   const sets = [
     ...taken.map(({ quoted }) => `${quoted} = excluded.${quoted}`),
-    ...(mapping.version === undefined ? [] : [`${mapping.version.quoted} = t.${mapping.version.quoted} + 1`])
+    ...(counter === undefined ? [] : [`${counter.quoted} = t.${counter.quoted} + 1`])
   ]
   return sets.length === 0 ? ` ON CONFLICT${to} DO NOTHING` : ` ON CONFLICT${to} DO UPDATE SET ${list(sets)}`
 }

@@ -50,11 +50,14 @@ export const knownKey = (pending: SessionState.Pending): IdentityKey.IdentityKey
   return keyOf(pending.mapping, pending.values)
 }
 
+const writtenColumns = ({ columns, deferred }: EntityMapping): ReadonlyArray<Column> =>
+  deferred.length === 0 ? columns : [...columns, ...deferred]
+
 const insertOf = (pending: SessionState.Pending, known: IdentityKey.IdentityKey | undefined): Insert => ({
   _tag: "Insert",
   mapping: pending.mapping,
   pending,
-  columns: pending.mapping.columns.filter((column) => pending.values[column.field] !== undefined),
+  columns: writtenColumns(pending.mapping).filter((column) => pending.values[column.field] !== undefined),
   known,
   values: pending.values
 })
@@ -65,6 +68,7 @@ const guardsOf = (state: SessionState.SessionState, entry: SessionState.Entry): 
 const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): Update => {
   const values: Record<string, unknown> = {}
   for (const field of entry.changed) values[field] = entry.value[field]
+  Object.assign(values, entry.deferred)
   for (const [field, link] of entry.links ?? []) {
     const written = SessionState.valueOfRef(state, link)
     values[field] = Option.isSome(written) ? lift(entry.mapping.byField.get(field), written.value) : link
@@ -75,7 +79,7 @@ const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): 
     kind: "change",
     entry,
     ref: undefined,
-    columns: entry.mapping.columns.filter((column) => Object.hasOwn(values, column.field)),
+    columns: writtenColumns(entry.mapping).filter((column) => Object.hasOwn(values, column.field)),
     defaults: [],
     guards: guardsOf(state, entry),
     values
@@ -85,7 +89,9 @@ const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): 
 /** A row that is deleted and inserted again under its key becomes one update, as SQLAlchemy's "row switch". */
 const switchOf = (entry: SessionState.Entry, pending: SessionState.Pending): Update => {
   const { mapping } = pending
-  const written = mapping.columns.filter((column) => !mapping.key.includes(column) && column !== mapping.version)
+  const written = writtenColumns(mapping).filter((column) =>
+    !mapping.key.includes(column) && column !== mapping.version
+  )
   return {
     _tag: "Update",
     mapping,

@@ -1,5 +1,5 @@
 /** What a session reads: from its identity map where it can, else from the database, and into the map. */
-import { Array as Arr, Context, Effect, HashMap, Option, Result as R, type Schema } from "effect"
+import { Array as Arr, Context, Effect, HashMap, Option, Result as R, type Schema, SchemaIssue } from "effect"
 import { type SqlError, Statement } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
@@ -12,22 +12,24 @@ import {
   NotPersistentError,
   ObjectDeletedError,
   type SessionEventError,
-  TransactionStatementError,
+  TransactionClosedError,
   type UsageError
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { attach } from "./attach.ts"
 import * as Comparing from "./comparing.ts"
 import { onConnection, values } from "./connection.ts"
-import { changeUnit, type Core, stateOf, unitOf } from "./core.ts"
+import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
+import * as Hydrate from "./hydrate.ts"
+import { fieldError } from "./input.ts"
 import { ensureBegun, flush } from "./levels.ts"
-import { type EntityMapping, keyOf } from "./mapping.ts"
+import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
 import * as RelationSql from "./relationSql.ts"
 import * as SelectSql from "./selectSql.ts"
 import * as Wanted from "./wanted.ts"
 
-export type ReadError = FlushFailure | TransactionStatementError
+export type ReadError = FlushFailure
 
 /** Switched off by `withoutAutoflush` for what runs inside. */
 export const Autoflush = Context.Reference<boolean>("effect-sql-session/internal/reads/Autoflush", {
@@ -57,6 +59,18 @@ const keyParameters = (
   }
   return R.succeed(encoded)
 }
+
+/** One column of one row. */
+export const columnByKey = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  key: IdentityKey.IdentityKey,
+  column: Column
+): Effect.fn.Return<Values, ReadError> {
+  const parameters = yield* Effect.fromResult(keyParameters(mapping, key))
+  yield* beginFor(core, false)
+  return yield* values(core, SelectSql.columnByKey(mapping, column), parameters)
+})
 
 /** A read by key as a query, for the hook to change. */
 const rowsByHook = Effect.fnUntraced(function*(
@@ -209,7 +223,9 @@ export const execute = (
 ): Effect.Effect<Result.Result<unknown>, ReadError> =>
   Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, ReadError> {
     const forbidden = transactionStatement(statement)
-    if (forbidden !== undefined) return yield* new TransactionStatementError({ statement: forbidden })
+    if (forbidden !== undefined) {
+      return yield* new TransactionClosedError({ operation: "Session.execute", statement: forbidden })
+    }
     yield* autoflush(core)
     yield* ensureBegun(core)
     const raw = (yield* onConnection(core, statement.raw)) as {
@@ -325,7 +341,8 @@ export const currentOf = (
 export const refresh = (
   core: Core,
   target: unknown,
-  lock: Query.LockOptions | undefined
+  lock: Query.LockOptions | undefined,
+  attributes: ReadonlyArray<string> | undefined
 ): Effect.Effect<SessionState.Row, CurrentError | NotPersistentError> =>
   Effect.flatMap(
     resolve(core, target),
@@ -333,12 +350,39 @@ export const refresh = (
       if (resolved._tag === "Pending") return Effect.fail(notPersistent(resolved.pending, "Session.refresh"))
       const { key, mapping } = resolved
       if (SessionState.isDeleted(unitOf(core), key)) return Effect.fail(deletedError(key))
+      const unknown = attributes?.find((field) => !mapping.byField.has(field))
+      if (unknown !== undefined) {
+        return Effect.fail(fieldError(mapping, unknown, new SchemaIssue.InvalidValue({ message: "no such field" })))
+      }
+      const before = SessionState.entryFor(unitOf(core), key)
       return Effect.flatMap(
         reload(core, mapping, key, lock),
         Option.match({
           onNone: () => Effect.fail(deletedError(key)),
-          onSome: Effect.succeed
+          onSome: (row) =>
+            attributes === undefined || before === undefined
+              ? Effect.succeed(row)
+              : Effect.sync(() => keptBut(core, before, row, attributes))
         })
       )
     }
   )
+
+/** Takes in some fields of a row that was read again: what else the session had of it stays. */
+const keptBut = (
+  core: Core,
+  before: SessionState.Entry,
+  row: SessionState.Row,
+  attributes: ReadonlyArray<string>
+): SessionState.Row => {
+  const { mapping } = before
+  const read = Object.fromEntries(attributes.map((field) => [field, row[field]]))
+  const entry: SessionState.Entry = {
+    ...before,
+    committed: Hydrate.instance(mapping, { ...before.committed, ...read }),
+    changed: before.changed.filter((field) => !attributes.includes(field))
+  }
+  const value = Hydrate.instance(mapping, { ...before.value, ...read })
+  changeUnit(core, (unit) => SessionState.update(unit, entry, value, []))
+  return value
+}

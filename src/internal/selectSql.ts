@@ -7,7 +7,7 @@ import { mappingOf, type Registry } from "../Registry.ts"
 import type { Errors } from "./comparing.ts"
 import * as Compiled from "./compiled.ts"
 import { fieldError } from "./input.ts"
-import type { EntityMapping } from "./mapping.ts"
+import type { Column, EntityMapping } from "./mapping.ts"
 import * as Scope from "./scope.ts"
 
 const natural = (
@@ -196,6 +196,13 @@ export const select = (
   const fragment = Statement.fragment([...segments, Statement.literal(lockIn(scope, query))])
   return errors.length > 0 ? R.fail(errors[0]!) : R.succeed({ fragment, outputs })
 }
+
+const keyCondition = (mapping: EntityMapping): string =>
+  mapping.key.map((column, index) => `t.${column.quoted} = $${index + 1}`).join(" AND ")
+
+/** The SELECT of one column of one row by its key. */
+export const columnByKey = (mapping: EntityMapping, column: Column): string =>
+  `SELECT t.${column.quoted} FROM ${mapping.table} AS t WHERE ${keyCondition(mapping)}`
 
 /** The SELECT of one row by its key. */
 export const byKey = (mapping: EntityMapping, lock: Query.LockOptions | undefined): string =>

@@ -7,7 +7,8 @@ import * as IdentityMap from "../IdentityMap.ts"
 import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import type * as Relation from "../Relation.ts"
-import type { SessionService } from "../Session.ts"
+import type * as Result from "../Result.ts"
+import type { MergeOptions, RefreshOptions, SessionService } from "../Session.ts"
 import {
   type FlushFailure,
   NoResultFound,
@@ -24,6 +25,7 @@ import * as Levels from "./levels.ts"
 import * as Links from "./links.ts"
 import * as Loading from "./loading.ts"
 import { keyOfIdentity } from "./mapping.ts"
+import * as Merging from "./merging.ts"
 import * as Mutating from "./mutating.ts"
 import { exclusive, placeOf } from "./places.ts"
 import * as Reads from "./reads.ts"
@@ -39,7 +41,7 @@ const execute = (core: Core, executable: Executable) =>
     core,
     "Session.execute",
     "work",
-    () => {
+    (): Effect.Effect<Result.Result<unknown>, Reads.ReadError> => {
       if (!Query.isQuery(executable)) return Reads.execute(core, executable)
       return executable.write === undefined ? Selecting.select(core, executable) : Mutating.execute(core, executable)
     }
@@ -65,8 +67,16 @@ const get = (core: Core) => (entity: Entity.Any, id: unknown, options?: Reads.Ge
       : reading()
   })
 
-const load = (core: Core) => (target: unknown, relation: Relation.Any, options: Loading.LoadOptions = {}) =>
-  Effect.suspend(() => {
+const load = (core: Core) =>
+(
+  target: unknown,
+  relation: Relation.Any | Entity.DeferredField<unknown, unknown>,
+  options: Loading.LoadOptions = {}
+) =>
+  Effect.suspend((): Effect.Effect<unknown, Loading.LoadError> => {
+    if (Entity.isDeferredField(relation)) {
+      return exclusive(core, "Session.load", "work", () => Loading.deferred(core, target, relation))
+    }
     const loading = exclusive(core, "Session.load", "work", () => Loading.load(core, target, relation, options))
     const want = Loading.announced(core, target, relation)
     return want === undefined ? loading : Wanted.announce(core.wanted, want.topic, want.key, () => loading)
@@ -98,7 +108,8 @@ const isModified = (core: Core) => (target: unknown) =>
     Effect.map(Reads.resolve(core, target), (resolved) => {
       if (resolved._tag === "Pending") return true
       const entry = SessionState.entryFor(unitOf(core), resolved.key)
-      return entry !== undefined && (entry.changed.length > 0 || entry.links !== undefined)
+      return entry !== undefined &&
+        (entry.changed.length > 0 || entry.links !== undefined || entry.deferred !== undefined)
     }))
 
 /** Lets code of the program join the level in which its fiber stands. */
@@ -165,6 +176,13 @@ const writing = (core: Core) => ({
     exclusive(core, "Session.add", "work", () => told(core, entity, Writes.add(core, entity, input))),
   addAll: (entity: Entity.Any, inputs: ReadonlyArray<unknown>) =>
     exclusive(core, "Session.addAll", "work", () => told(core, entity, Writes.addAll(core, entity, inputs))),
+  merge: (entity: Entity.Any, value: unknown, options?: MergeOptions) =>
+    exclusive(
+      core,
+      "Session.merge",
+      "work",
+      () => Merging.merge(core, mappingOf(core.registry, entity), value, options?.load ?? true)
+    ),
   update: (target: unknown, patch: SessionState.Row | ((current: never) => SessionState.Row)) =>
     exclusive(
       core,
@@ -245,14 +263,19 @@ export const make = (core: Core): SessionService => {
         "work",
         () => Effect.map(Reads.current(core, target), (row) => asGiven(core, target, row))
       ),
-    refresh: (target: unknown, options?: Partial<Query.LockOptions>) =>
+    refresh: (target: unknown, options?: RefreshOptions<Readonly<Record<string, unknown>>>) =>
       exclusive(
         core,
         "Session.refresh",
         "work",
         () =>
           Effect.map(
-            Reads.refresh(core, target, options?.lock === undefined ? undefined : { ...options, lock: options.lock }),
+            Reads.refresh(
+              core,
+              target,
+              options?.lock === undefined ? undefined : { ...options, lock: options.lock },
+              options?.attributes
+            ),
             (row) => asGiven(core, target, row)
           )
       ),

@@ -11,7 +11,7 @@ import type { TableFacts } from "./catalog.ts"
 import { onTransaction } from "./connection.ts"
 import type { Connected, Core, Values } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
-import { type Column, type EntityMapping, keyOf, lift, type PairTable } from "./mapping.ts"
+import { type Column, counterOf, type EntityMapping, keyOf, lift, type PairTable } from "./mapping.ts"
 import { decodeInto, matched } from "./matching.ts"
 import * as Transport from "./transport.ts"
 import * as WriteSql from "./writeSql.ts"
@@ -126,13 +126,14 @@ const insertRows = Effect.fnUntraced(function*(
   rows: ReadonlyArray<FlushPlan.InsertRow>
 ): Effect.fn.Return<void, StepError> {
   const { mapping } = step
-  const columns = mapping.version === undefined ? step.columns : [...step.columns, mapping.version]
+  const counter = counterOf(mapping)
+  const columns = counter === undefined ? step.columns : [...step.columns, counter]
   const sent = rows.map((row) => {
     const values: Record<string, unknown> = {}
     for (const [index, column] of step.columns.entries()) {
       values[column.field] = resolved(progress, column, row.values[index])
     }
-    if (mapping.version !== undefined) values[mapping.version.field] = 1
+    if (counter !== undefined) values[counter.field] = 1
     return values
   })
   const arrays = yield* succeed(parameters(
@@ -161,7 +162,8 @@ export const insert = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, StepError> {
   const { mapping } = step
   const facts = yield* factsOf(core, progress, mapping)
-  const columns = mapping.version === undefined ? step.columns : [...step.columns, mapping.version]
+  const counter = counterOf(mapping)
+  const columns = counter === undefined ? step.columns : [...step.columns, counter]
   const text = insertText(core, { ...step, columns }, facts)
   if (text.matching !== "single") return yield* insertRows(core, progress, step, text, step.rows)
   for (const row of step.rows) yield* insertRows(core, progress, step, text, [row])
@@ -246,8 +248,9 @@ export const update = Effect.fnUntraced(function*(
     const index = returned[0] as number - 1
     const after: Record<string, unknown> = { ...before[index] }
     for (const [at, column] of columns.entries()) after[column.field] = written[index]![at]
-    if (mapping.version !== undefined && step.kind === "change") {
-      after[mapping.version.field] = before[index]![mapping.version.field] as number + 1
+    const counter = counterOf(mapping)
+    if (counter !== undefined && step.kind === "change") {
+      after[counter.field] = before[index]![counter.field] as number + 1
     }
     const wrong = decodeInto(mapping, after, text.returning, returned, 1)
     if (wrong !== undefined) return yield* wrong

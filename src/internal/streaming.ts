@@ -89,7 +89,14 @@ const openQuery = (core: Core, given: Query.Any): Effect.Effect<Cursor, OpenErro
   })
 
 /** Rows of any other statement come by name: each is a row of one record. */
-const openStatement = (core: Core, statement: Statement.Fragment): Effect.Effect<Cursor, OpenError> =>
+const openStatement = (core: Core, statement: Statement.Fragment): Effect.Effect<Cursor, OpenError> => {
+  const forbidden = Reads.transactionStatement(statement)
+  return forbidden === undefined
+    ? declareStatement(core, statement)
+    : Effect.fail(new TransactionClosedError({ operation: "Session.stream", statement: forbidden }))
+}
+
+const declareStatement = (core: Core, statement: Statement.Fragment): Effect.Effect<Cursor, OpenError> =>
   declare(
     core,
     statement,

@@ -1,6 +1,6 @@
 /** The text of a flush's statements: constant for a table, operation and set of columns, whatever the number of rows. */
 import type { ColumnFacts, TableFacts } from "./catalog.ts"
-import type { Column, EntityMapping } from "./mapping.ts"
+import { type Column, counterOf, type EntityMapping } from "./mapping.ts"
 import * as Transport from "./transport.ts"
 
 /** How the rows that come back are matched to those that were sent. */
@@ -57,6 +57,7 @@ const updateReturning = (
     mapping.columns :
     mapping.columns.filter((column) =>
       defaults.includes(column) || factsOf(facts, column)?.generated === true ||
+      (mapping.serverVersion && column === mapping.version) ||
       (columns.includes(column) && !(column.updateRoundTrips && factsOf(facts, column)?.exact === true))
     )
 
@@ -154,15 +155,14 @@ const noChange = ({ key: [first] }: EntityMapping): string => `${first!.quoted} 
 /** An update. Its parameters are the keys, the version, the new values, and the old ones where they are checked. */
 export const update = (mapping: EntityMapping, shape: UpdateShape, facts: TableFacts): Text => {
   const { checked, columns, defaults } = shape
+  const counter = counterOf(mapping)
   const lock = shape.several ? "NO KEY UPDATE" : undefined
   const { from, match, prefix, transports } = locked(mapping, [...columns, ...checked], facts, lock)
   const at = mapping.key.length + (mapping.version === undefined ? 0 : 1)
   const sets = [
     ...columns.map((column, index) => `${column.quoted} = ${cast(transports, at + index)}`),
     ...defaults.map((column) => `${column.quoted} = DEFAULT`),
-    ...(mapping.version !== undefined && shape.countsVersion
-      ? [`${mapping.version.quoted} = t.${mapping.version.quoted} + 1`]
-      : [])
+    ...(counter !== undefined && shape.countsVersion ? [`${counter.quoted} = t.${counter.quoted} + 1`] : [])
   ]
   const old = checked.map((column, index) =>
     ` AND t.${column.quoted} IS NOT DISTINCT FROM ${cast(transports, at + columns.length + index)}`

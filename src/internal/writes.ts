@@ -144,6 +144,15 @@ export const update = (
     }
   )
 
+/** Deferred fields wait beside the value, of which they are no part. */
+const defer = (core: Core, key: IdentityKey.IdentityKey, values: SessionState.Row): void =>
+  changeUnit(core, (unit) => {
+    const entry = SessionState.entryFor(unit, key)!
+    const fields = entry.mapping.deferred.map(({ field }) => field).filter((field) => Object.hasOwn(values, field))
+    const deferred = { ...entry.deferred, ...Object.fromEntries(fields.map((field) => [field, values[field]])) }
+    return SessionState.update(unit, { ...entry, deferred }, entry.value, [])
+  })
+
 const updateEntry = (
   core: Core,
   key: IdentityKey.IdentityKey,
@@ -153,6 +162,8 @@ const updateEntry = (
     const entry = SessionState.entryFor(unitOf(core), key)!
     const { mapping } = entry
     return Effect.map(Input.update(mapping, patchOf(patch, entry.value)), ({ defaults, values }) => {
+      if (mapping.deferred.some(({ field }) => Object.hasOwn(values, field))) defer(core, key, values)
+      const entry = SessionState.entryFor(unitOf(core), key)!
       const fields = Object.keys(values)
       const unit = Linking.came(unitOf(core), mapping, key.token, fields)
       const value = Hydrate.instance(mapping, { ...entry.value, ...values })

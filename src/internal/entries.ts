@@ -1,0 +1,48 @@
+/** Small steps of the state's transitions on entries. */
+import { Equal, HashMap, HashSet } from "effect"
+import type { Entry, Row, SessionState } from "../SessionState.ts"
+import * as Linking from "./linking.ts"
+import type * as Mapping from "./mapping.ts"
+
+/** Takes the keys of entries out of a set. */
+export const without = (
+  keys: HashSet.HashSet<string>,
+  entries: ReadonlyArray<Entry>
+): HashSet.HashSet<string> => entries.reduce((set, entry) => HashSet.remove(set, entry.key.token), keys)
+
+/** Remembers fields that relations depend on. */
+export const touchFields = (
+  self: SessionState,
+  mapping: Mapping.EntityMapping,
+  fields: Iterable<string>
+): SessionState["touched"] => {
+  if (mapping.watched.size === 0) return self.touched
+  const watched = Array.from(fields).filter((field) => mapping.watched.has(field))
+  return watched.length === 0
+    ? self.touched
+    : Linking.touch(self, ...watched.map((field) => mapping.byField.get(field)!))
+}
+
+/** The fields in which a value differs from what the database has. */
+export const changedFields = (entry: Entry, value: Row, patched: Iterable<string>): ReadonlyArray<string> => {
+  const changed = new Set(entry.changed)
+  for (const field of patched) {
+    if (Equal.equals(entry.committed[field], value[field])) changed.delete(field)
+    else changed.add(field)
+  }
+  return changed.size === 0 ? [] : Array.from(changed)
+}
+
+/** Lets entries be what the database has. */
+export const dropChanges = (self: SessionState): SessionState["entries"] =>
+  HashSet.size(self.dirty) === 0 ? self.entries : HashMap.mutate(self.entries, (map) => {
+    for (const entry of Array.from(self.dirty, (token) => HashMap.getUnsafe(self.entries, token))) {
+      HashMap.set(map, entry.key.token, {
+        ...entry,
+        value: entry.committed,
+        changed: [],
+        links: undefined,
+        deferred: undefined
+      })
+    }
+  })

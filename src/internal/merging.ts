@@ -1,0 +1,320 @@
+/** Merges values from elsewhere into a session, along the relations that say so. */
+import { Effect, HashMap, Option, type Schema, SchemaIssue } from "effect"
+import * as Entity from "../Entity.ts"
+import * as IdentityKey from "../IdentityKey.ts"
+import { StaleDataError } from "../SessionError.ts"
+import * as SessionState from "../SessionState.ts"
+import { changeUnit, type Core, unitOf } from "./core.ts"
+import * as Hydrate from "./hydrate.ts"
+import * as Input from "./input.ts"
+import * as Links from "./links.ts"
+import * as Loading from "./loading.ts"
+import { type EntityMapping, keyOf, type MappedRelation } from "./mapping.ts"
+import * as Reads from "./reads.ts"
+import * as Writes from "./writes.ts"
+
+type Ref = Entity.EntityRef<unknown, unknown>
+
+type Failure = Links.LinkError
+
+interface Merge {
+  readonly core: Core
+  readonly load: boolean
+  /** What was merged already: a graph may lead to one value, or to one row, more than once. */
+  readonly values: Map<object, Ref>
+  readonly rows: Map<string, Ref>
+}
+
+/** A ref of a row that the database has. */
+const refTo = (core: Core, mapping: EntityMapping, key: IdentityKey.IdentityKey): Ref => {
+  const ref = Entity.makeRef<unknown, unknown>(mapping.entity, unitOf(core).nextRef, core)
+  changeUnit(core, (unit) => ({
+    ...unit,
+    nextRef: ref.id + 1,
+    ...(HashMap.has(unit.inserted, key.token)
+      ? { newRefs: HashMap.set(unit.newRefs, ref.id, key) }
+      : { refs: HashMap.set(unit.refs, ref.id, key) })
+  }))
+  return ref
+}
+
+const isAbsent = (value: unknown): boolean =>
+  value === undefined || value === null || (Option.isOption(value) && Option.isNone(value))
+
+const keyIn = (mapping: EntityMapping, value: SessionState.Row): IdentityKey.IdentityKey | undefined =>
+  mapping.key.some(({ field }) => isAbsent(value[field]) || Entity.isColumnRef(value[field]))
+    ? undefined
+    : keyOf(mapping, value)
+
+/** The fields that a value has, and nothing of what it leads to. */
+const fieldsOf = (mapping: EntityMapping, value: SessionState.Row): Record<string, unknown> =>
+  Object.fromEntries(
+    mapping.columns.flatMap(({ field }) => value[field] === undefined ? [] : [[field, value[field]]])
+  )
+
+const unknownField = (mapping: EntityMapping, value: SessionState.Row): Schema.SchemaError | undefined => {
+  const known = (field: string) =>
+    mapping.byField.has(field) || mapping.relations.some(({ name }) => name === field) ||
+    Hydrate.isIncluded(value, field)
+  const field = Object.keys(value).find((field) => !known(field))
+  return field === undefined
+    ? undefined
+    : Input.fieldError(mapping, field, new SchemaIssue.InvalidValue({ message: "no such field" }))
+}
+
+/** The relations that a value has something for, and that merge it. */
+const followed = (mapping: EntityMapping, value: SessionState.Row): ReadonlyArray<MappedRelation> =>
+  mapping.relations.filter(({ name, relation }) => relation.merge && value[name] !== undefined)
+
+const single = (value: unknown): unknown => Option.isOption(value) ? Option.getOrNull(value) : value
+
+const inserted = Effect.fnUntraced(function*(
+  { core }: Merge,
+  mapping: EntityMapping,
+  value: SessionState.Row,
+  references: SessionState.Row
+): Effect.fn.Return<Ref, Failure> {
+  const given: Record<string, unknown> = { ...fieldsOf(mapping, value), ...references }
+  if (mapping.version !== undefined) delete given[mapping.version.field]
+  // A key that only the database makes is no input, and is written all the same.
+  const keys = mapping.key.filter(({ field, insertCodec }) => insertCodec === undefined && given[field] !== undefined)
+  const key = Object.fromEntries(keys.map(({ field }) => [field, given[field]]))
+  for (const { field, insertCodec } of mapping.columns) if (insertCodec === undefined) delete given[field]
+  const ref = yield* Writes.add(core, mapping.entity, given)
+  if (keys.length > 0) {
+    changeUnit(core, (unit) => {
+      const pending = HashMap.getUnsafe(unit.pending, ref.id)
+      return SessionState.updatePending(unit, { ...pending, values: { ...pending.values, ...key } })
+    })
+  }
+  return ref
+})
+
+const updated = Effect.fnUntraced(function*(
+  { core }: Merge,
+  mapping: EntityMapping,
+  row: SessionState.Row,
+  value: SessionState.Row
+): Effect.fn.Return<void, Failure> {
+  const { version } = mapping
+  if (version !== undefined && value[version.field] !== undefined && value[version.field] !== row[version.field]) {
+    const keys = [IdentityKey.format(keyOf(mapping, row))]
+    return yield* new StaleDataError({ entity: mapping.name, operation: "update", keys })
+  }
+  const patch = Object.fromEntries(
+    mapping.columns.flatMap((column) => {
+      const { field, updateCodec } = column
+      if (updateCodec === undefined || mapping.key.includes(column) || value[field] === undefined) return []
+      return SessionState.sameValue(row[field], value[field]) ? [] : [[field, value[field]]]
+    })
+  )
+  if (Object.keys(patch).length > 0) yield* Writes.update(core, row, patch)
+})
+
+/** Takes a value for what the database has. */
+const trusted = Effect.fnUntraced(function*(
+  { core }: Merge,
+  mapping: EntityMapping,
+  key: IdentityKey.IdentityKey | undefined,
+  value: SessionState.Row
+): Effect.fn.Return<Ref, Failure> {
+  for (const column of mapping.columns) {
+    const checked = value[column.field] === undefined
+      ? undefined
+      : column.codec.check(value[column.field])
+    if (checked?._tag === "Success") continue
+    return yield* Input.fieldError(
+      mapping,
+      column.field,
+      checked?.failure ?? new SchemaIssue.InvalidValue({ message: "load: false wants all fields of the row" })
+    )
+  }
+  const entry = SessionState.entryOf(unitOf(core), mapping, key!, Hydrate.instance(mapping, value))
+  changeUnit(core, (unit) => SessionState.load(unit, [entry]))
+  return refTo(core, mapping, key!)
+})
+
+/** The foreign keys of what a value refers to, which is merged first. */
+const references = Effect.fnUntraced(function*(
+  self: Merge,
+  value: SessionState.Row,
+  relations: ReadonlyArray<MappedRelation>
+): Effect.fn.Return<ReadonlyMap<MappedRelation, Ref | undefined>, Failure> {
+  const found = new Map<MappedRelation, Ref | undefined>()
+  for (const relation of relations) {
+    const target = self.core.registry.mappings.get(relation.target)!
+    const other = single(value[relation.name])
+    found.set(relation, isAbsent(other) ? undefined : yield* mergeOne(self, target, other))
+  }
+  return found
+})
+
+const columnsOf = (core: Core, refs: ReadonlyMap<MappedRelation, Ref | undefined>): SessionState.Row =>
+  Object.fromEntries(
+    Array.from(refs).flatMap(([{ foreignKey, target }, ref]) => {
+      if (ref === undefined) return []
+      const { key } = core.registry.mappings.get(target)!
+      return foreignKey!.columns.map((column, index) => [column.field, ref.column(key[index]!.field as never)])
+    })
+  )
+
+/** What a trusted value leads to is known without SQL. */
+const collect = (core: Core, ref: Ref, relation: MappedRelation, others: ReadonlyArray<Ref>): void => {
+  const keyOfRef = ({ id }: Ref) => Option.getOrThrow(SessionState.keyOfRef(unitOf(core), id))
+  changeUnit(core, (unit) => SessionState.collected(unit, relation, [[keyOfRef(ref), others.map(keyOfRef)]]))
+}
+
+const linkAll = Effect.fnUntraced(function*(
+  self: Merge,
+  ref: Ref,
+  relation: MappedRelation,
+  others: ReadonlyArray<Ref>
+): Effect.fn.Return<void, Failure> {
+  const { core } = self
+  if (!self.load) return collect(core, ref, relation, others)
+  if (!HashMap.has(unitOf(core).pending, ref.id)) {
+    const before = yield* Loading.load(core, ref, relation.relation, {})
+    const keys = new Set(
+      others.flatMap(({ id }) => Option.toArray(SessionState.keyOfRef(unitOf(core), id))).map(
+        ({ token }) => token
+      )
+    )
+    const target = core.registry.mappings.get(relation.target)!
+    const rows = Option.isOption(before) ? Option.toArray(before) : before as ReadonlyArray<unknown>
+    for (const row of rows as ReadonlyArray<SessionState.Row>) {
+      if (!keys.has(keyOf(target, row).token)) yield* Links.unlink(core, ref, relation.relation, row)
+    }
+  }
+  for (const other of others) yield* Links.link(core, ref, relation.relation, other)
+})
+
+const follow = Effect.fnUntraced(function*(
+  self: Merge,
+  ref: Ref,
+  relation: MappedRelation,
+  value: unknown
+): Effect.fn.Return<void, Failure> {
+  const target = self.core.registry.mappings.get(relation.target)!
+  const given = relation.kind === "oneToOne" ? [single(value)].filter((one) => !isAbsent(one)) : value
+  if (!Array.isArray(given)) {
+    const message = "expected an array"
+    return yield* Input.fieldError(
+      self.core.registry.mappings.get(relation.source)!,
+      relation.name,
+      new SchemaIssue.InvalidValue({ message })
+    )
+  }
+  const others: Array<Ref> = []
+  for (const one of given) {
+    const back = relation.foreignKey === undefined ? {} : { [toParent]: { relation, ref } }
+    others.push(yield* mergeOne(self, target, one, back))
+  }
+  yield* linkAll(self, ref, relation, others)
+})
+
+/** The parent that a child is merged for: its foreign key need not stand in the value. */
+const toParent = Symbol("parent")
+
+interface Parent {
+  readonly [toParent]?: { readonly relation: MappedRelation; readonly ref: Ref }
+}
+
+const parentKey = (core: Core, { [toParent]: parent }: Parent, value: SessionState.Row): SessionState.Row => {
+  if (parent === undefined) return {}
+  const { key } = core.registry.mappings.get(parent.relation.source)!
+  return Object.fromEntries(
+    parent.relation.foreignKey!.columns.flatMap((column, index) =>
+      value[column.field] === undefined ? [[column.field, parent.ref.column(key[index]!.field as never)]] : []
+    )
+  )
+}
+
+type Owners = ReadonlyMap<MappedRelation, Ref | undefined>
+
+/** Copies a value into a row that the database has. */
+const copied = Effect.fnUntraced(function*(
+  self: Merge,
+  mapping: EntityMapping,
+  row: SessionState.Row,
+  value: SessionState.Row,
+  owners: Owners
+): Effect.fn.Return<Ref, Failure> {
+  yield* updated(self, mapping, row, value)
+  const key = keyOf(mapping, row)
+  const ref = self.rows.get(key.token) ?? refTo(self.core, mapping, key)
+  for (const [relation, owner] of owners) {
+    if (owner !== undefined) yield* Links.link(self.core, ref, relation.relation, owner)
+    else yield* dropOwner(self.core, ref, relation)
+  }
+  return ref
+})
+
+/** Finds the row of a value, or adds one. */
+const merged = Effect.fnUntraced(function*(
+  self: Merge,
+  mapping: EntityMapping,
+  value: SessionState.Row,
+  parent: Parent
+): Effect.fn.Return<Ref, Failure> {
+  const { core } = self
+  const key = keyIn(mapping, value)
+  const owners = yield* references(self, value, followed(mapping, value).filter(({ kind }) => kind === "manyToOne"))
+  if (!self.load) return yield* trusted(self, mapping, key, value)
+  const known = key === undefined ? undefined : self.rows.get(key.token)
+  if (known !== undefined && HashMap.has(unitOf(core).pending, known.id)) {
+    yield* Writes.update(core, known, Input.patchable(mapping, fieldsOf(mapping, value)))
+    return known
+  }
+  const row = key === undefined ? Option.none() : yield* Reads.get(core, mapping, key)
+  if (Option.isSome(row)) return yield* copied(self, mapping, row.value, value, owners)
+  return yield* inserted(self, mapping, value, { ...parentKey(core, parent, value), ...columnsOf(core, owners) })
+})
+
+const dropOwner = Effect.fnUntraced(function*(
+  core: Core,
+  ref: Ref,
+  relation: MappedRelation
+): Effect.fn.Return<void, Failure> {
+  const before = yield* Loading.load(core, ref, relation.relation, {})
+  const owner = single(before)
+  if (!isAbsent(owner)) yield* Links.unlink(core, ref, relation.relation, owner)
+})
+
+const mergeOne = (
+  self: Merge,
+  mapping: EntityMapping,
+  given: unknown,
+  parent: Parent = {}
+): Effect.Effect<Ref, Failure> =>
+  Effect.gen(function*(): Effect.fn.Return<Ref, Failure> {
+    if (typeof given !== "object" || given === null) return yield* Input.notAnObject(mapping)
+    const before = self.values.get(given)
+    if (before !== undefined) return before
+    const value = given as SessionState.Row
+    const wrong = unknownField(mapping, value)
+    if (wrong !== undefined) return yield* wrong
+    const key = keyIn(mapping, value)
+    const ref = yield* merged(self, mapping, value, parent)
+    self.values.set(given, ref)
+    if (key !== undefined) self.rows.set(key.token, ref)
+    for (const relation of followed(mapping, value)) {
+      if (relation.kind !== "manyToOne") yield* follow(self, ref, relation, value[relation.name])
+    }
+    return ref
+  })
+
+/** Merges a value, and what it leads to: what waits is written first, so that it is found. */
+export const merge = (
+  core: Core,
+  mapping: EntityMapping,
+  value: unknown,
+  load: boolean
+): Effect.Effect<Ref, Failure> =>
+  Effect.andThen(
+    load && unitOf(core).touched.has(mapping) ? Reads.autoflush(core) : Effect.void,
+    Effect.provideService(
+      mergeOne({ core, load, values: new Map(), rows: new Map() }, mapping, value),
+      Reads.Autoflush,
+      false
+    )
+  )
