@@ -455,7 +455,7 @@ export interface SessionService {
    */
   readonly one: {
     <E, A>(query: Query.Select<E, A>): Effect.Effect<A, ReadError | NoResultFound | MultipleResultsFound>
-    <A>(statement: Statement.Statement<A>): Effect.Effect<A, StatementError | NoResultFound | MultipleResultsFound>
+    <A>(statement: Statement.Statement<A>): Effect.Effect<A, ReadError | NoResultFound | MultipleResultsFound>
   }
   /** The first row of a query or statement, if there is one. All rows are read: give a query a `Query.limit`. */
   readonly first: {

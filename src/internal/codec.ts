@@ -5,6 +5,7 @@ import { Exit, Result, Schema, SchemaAST, SchemaIssue } from "effect"
 type Passed = Result.Result<unknown, SchemaIssue.Issue>
 
 export interface Codec {
+  readonly ast: SchemaAST.AST
   /** Says that a value read from the database is already the value in the program: the common case, at no cost. */
   readonly isPlain: (encoded: unknown) => boolean
   readonly decode: (encoded: unknown) => Passed
@@ -125,6 +126,7 @@ export const make = (schema: Schema.Top): Codec => {
   const decoded = (encoded: unknown): Passed => passed(decode(encoded))
   const encodedAst = SchemaAST.toEncoded(schema.ast)
   return {
+    ast: schema.ast,
     kind: kindOf(encodedAst),
     read: (encoded) => isPlain(encoded) ? Result.succeed(encoded) : decoded(encoded),
     check: guard === undefined ? (value) => passed(encode(value)) : plain,

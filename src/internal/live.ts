@@ -50,7 +50,7 @@ const columnDifferences = (
 ): ReadonlyArray<string> => {
   if (live === undefined) return [`has no column ${column.quoted} in ${mapping.table}`]
   const differences: Array<string> = []
-  const schema = (mapping.entity.fields[column.field] as { readonly ast: SchemaAST.AST }).ast
+  const schema = column.codec.ast
   const taken = takes(SchemaAST.toEncoded(schema))
   if (taken !== undefined && live.reads !== "other" && !taken.includes(live.reads)) {
     differences.push(`takes ${taken.join(" or ")}, the column is ${live.type}, which the driver reads as ${live.reads}`)

@@ -32,7 +32,7 @@ const typeOf = (ast: SchemaAST.AST): string => {
 const word = (name: string): string => name.replaceAll(/[^\w-]/g, "_")
 
 const attribute = (mapping: EntityMapping, column: Column): string => {
-  const schema = (mapping.entity.fields[column.field] as { readonly ast: SchemaAST.AST }).ast
+  const schema = column.codec.ast
   const marks = [
     ...(mapping.key.includes(column) ? ["PK"] : []),
     ...(mapping.foreignKeys.some(({ columns }) => columns.includes(column)) ? ["FK"] : []),
@@ -67,7 +67,7 @@ export const diagram = (mappings: Mappings): string => {
     "erDiagram",
     ...all.flatMap((mapping) => [
       `  ${word(mapping.tableName)} {`,
-      ...mapping.columns.map((column) => attribute(mapping, column)),
+      ...[...mapping.columns, ...mapping.deferred].map((column) => attribute(mapping, column)),
       "  }"
     ]),
     ...all.flatMap((mapping) => mapping.foreignKeys.map((key) => foreignKeyLine(mapping, key, mappings))),
