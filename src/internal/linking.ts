@@ -158,7 +158,8 @@ export const withoutLinks = (
   const others = ({ child, parent }: Unlinked) => !named(child) && !named(parent)
   return {
     pairs: HashMap.isEmpty(pairs) ? pairs : HashMap.filter(pairs, ({ subjects }) => !subjects.some(named)),
-    orphans: HashMap.isEmpty(orphans) ? orphans : HashMap.filter(orphans, others),
+    // A child that has lost its parent is an orphan, whether the session still holds that one or not.
+    orphans: withoutSubject(orphans, id),
     replaced: HashMap.isEmpty(replaced) ? replaced : HashMap.filter(replaced, others)
   }
 }
