@@ -119,23 +119,23 @@ export interface OneColumn<out T> {
  */
 export interface Column<T> extends Expr<T>, Ordering {
   /** `=`, or `IS NULL`. */
-  readonly eq: (value: T | Expr<T>) => Expr<boolean>
+  readonly eq: (value: T | Expr<T | null>) => Expr<boolean>
   /** `<>`, or `IS NOT NULL`. A row where the column is NULL does not meet `ne` of a value. */
-  readonly ne: (value: T | Expr<T>) => Expr<boolean>
+  readonly ne: (value: T | Expr<T | null>) => Expr<boolean>
   /** `IS DISTINCT FROM`: as `ne`, where NULL is a value like any other (9.2 in the PostgreSQL manual). */
-  readonly isDistinctFrom: (value: T | Expr<T>) => Expr<boolean>
+  readonly isDistinctFrom: (value: T | Expr<T | null>) => Expr<boolean>
   /** `IS NOT DISTINCT FROM`: as `eq`, where NULL is a value like any other. */
-  readonly isNotDistinctFrom: (value: T | Expr<T>) => Expr<boolean>
+  readonly isNotDistinctFrom: (value: T | Expr<T | null>) => Expr<boolean>
   /** `<` */
-  readonly lt: (value: T | Expr<T>) => Expr<boolean>
+  readonly lt: (value: T | Expr<T | null>) => Expr<boolean>
   /** `<=` */
-  readonly lte: (value: T | Expr<T>) => Expr<boolean>
+  readonly lte: (value: T | Expr<T | null>) => Expr<boolean>
   /** `>` */
-  readonly gt: (value: T | Expr<T>) => Expr<boolean>
+  readonly gt: (value: T | Expr<T | null>) => Expr<boolean>
   /** `>=` */
-  readonly gte: (value: T | Expr<T>) => Expr<boolean>
+  readonly gte: (value: T | Expr<T | null>) => Expr<boolean>
   /** `BETWEEN`: both ends are part of it. */
-  readonly between: (from: T | Expr<T>, to: T | Expr<T>) => Expr<boolean>
+  readonly between: (from: T | Expr<T | null>, to: T | Expr<T | null>) => Expr<boolean>
   /** `= ANY`, with the list as one parameter; or `IN`, of a query of one column. Nothing is in an empty list. */
   readonly in: (values: ReadonlyArray<T> | OneColumn<T>) => Expr<boolean>
   /**

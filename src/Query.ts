@@ -963,6 +963,17 @@ type Relations<E, J, R> = {
     : never
 }
 
+/** Where there is nothing to join, every column is NULL. */
+type Outer<J> = { readonly [K in keyof J]: Nullable<J[K]> }
+
+type Nullable<A> = {
+  readonly [
+    // A method is no column, whatever its parameters.
+    // oxlint-disable-next-line no-explicit-any
+    K in keyof A as A[K] extends (...args: any) => any ? never : K
+  ]: A[K] | null
+}
+
 type Targets<R> = {
   readonly [K in keyof R]: R[K] extends Relation.Relation<infer _From, infer To, infer _Value> ? To : never
 }
@@ -1044,7 +1055,15 @@ export const join: {
  * @category relations
  * @since 0.1.0
  */
-export const leftJoin: typeof join = Fn.dual(2, withJoins(true))
+export const leftJoin: {
+  <E, J, const R extends Readonly<Record<string, Relation.Any>>>(
+    relations: R & Relations<E, J, R>
+  ): <A>(self: Select<E, A, J>) => Select<E, A, J & Outer<Targets<R>>>
+  <E, A, J, const R extends Readonly<Record<string, Relation.Any>>>(
+    self: Select<E, A, J>,
+    relations: R & Relations<E, J, R>
+  ): Select<E, A, J & Outer<Targets<R>>>
+} = Fn.dual(2, withJoins(true))
 
 /**
  * The condition that a relation leads to a row: an expression, and a step of a pipe.

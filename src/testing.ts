@@ -63,16 +63,22 @@ const migrate = Effect.fnUntraced(function*(migrations: TestDatabaseOptions["mig
   return yield* Effect.asVoid(Migrator.make({})({ loader: migrations }))
 })
 
+/** A client for one statement: the pool of one that is idle for long closes its connection, and opens none at its end. */
+const asAdmin = <A, E>(
+  url: Redacted.Redacted,
+  run: (admin: PgClient.PgClient) => Effect.Effect<A, E>
+): Effect.Effect<A, E | SqlError.SqlError, Reactivity.Reactivity> =>
+  Effect.scoped(Effect.flatMap(PgClient.make({ url, maxConnections: 1 }), run))
+
 /** A client whose tables are in a schema of its own, which is dropped with the scope. */
 const inSchema = Effect.fnUntraced(function*(
   url: Redacted.Redacted
 ): Effect.fn.Return<PgClient.PgClient, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> {
-  const admin = yield* PgClient.make({ url, maxConnections: 1 })
   // Not the random numbers of Effect: a test may have seeded them.
   const name = `test_${yield* Effect.sync(() => crypto.randomUUID())}`
   yield* Effect.acquireRelease(
-    admin`CREATE SCHEMA ${admin(name)}`,
-    () => Effect.orDie(admin`DROP SCHEMA ${admin(name)} CASCADE`)
+    asAdmin(url, (admin) => admin`CREATE SCHEMA ${admin(name)}`),
+    () => Effect.orDie(asAdmin(url, (admin) => admin`DROP SCHEMA ${admin(name)} CASCADE`))
   )
   return yield* PgClient.make({ url, startupParameters: { search_path: name } })
 })

@@ -1,5 +1,5 @@
 /** The tables that a part of a query can name: its own, those that it joins, and those of the query around it. */
-import { Option, type Schema, SchemaIssue } from "effect"
+import { Option, Result, type Schema, SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import * as Expression from "../Expression.ts"
 import type * as Query from "../Query.ts"
@@ -33,7 +33,11 @@ const noSuchField = (mapping: EntityMapping, field: string): Schema.SchemaError 
   fieldError(mapping, field, new SchemaIssue.InvalidValue({ message: "no such field" }))
 
 /** The columns of a table, by field; a field that is not there is an error, found when it is used. */
-const columnsOf = ({ alias, mapping }: Named, errors: Comparing.Errors): Record<string, unknown> => {
+const columnsOf = (
+  { alias, mapping }: Named,
+  errors: Comparing.Errors,
+  outer = false
+): Record<string, unknown> => {
   const columns: Record<string, unknown> = {}
   for (const column of mapping.columns) {
     Object.defineProperty(columns, column.field, {
@@ -44,9 +48,12 @@ const columnsOf = ({ alias, mapping }: Named, errors: Comparing.Errors): Record<
           encode: (value) => Comparing.orReport(Comparing.check(mapping, column, value), errors),
           list: (values) => Comparing.list(mapping, column, values, errors),
           element: (value) => Comparing.element(mapping, column, value, errors),
-          decode: column.codec.read,
+          // Where an outer join finds nothing, every column is NULL.
+          decode: outer
+            ? (value) => value === null ? Result.succeed(null) : column.codec.read(value)
+            : column.codec.read,
           kind: column.codec.kind,
-          nullable: Option.isSome(column.nullValue)
+          nullable: outer || Option.isSome(column.nullValue)
         })
     })
   }
@@ -159,7 +166,7 @@ export const join = (scope: Scope, join: Query.Join): ReadonlyArray<Statement.Se
   if (source === undefined) return foreign(scope, join.name)
   const { on, tables, target } = pathOf(scope, source, true)
   scope.tables.push(target)
-  scope.joined[join.name] = columnsOf(target, scope.errors)
+  scope.joined[join.name] = columnsOf(target, scope.errors, join.left)
   return [Statement.literal(` ${join.left ? "LEFT JOIN" : "JOIN"} ${tables} ON ${on}`)]
 }
 
