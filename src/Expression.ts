@@ -275,6 +275,8 @@ export interface Operands {
   readonly encode: (value: unknown) => unknown
   /** Encodes a list as one parameter. */
   readonly list: (values: ReadonlyArray<unknown>) => unknown
+  /** Makes the value of the field of what stands in it, where the field has an `Option`. */
+  readonly lift?: ((value: unknown) => unknown) | undefined
   /** Encodes an element of an array. */
   readonly element?: ((value: unknown) => unknown) | undefined
   /** Says that the column may be NULL. */
@@ -313,6 +315,8 @@ const ordered = (name: ReadonlyArray<Statement.Segment>, direction: string): Cal
 
 const identity = (value: unknown): unknown => value
 
+const jsonList = (values: ReadonlyArray<unknown>): string => arrayText(values.map((value) => JSON.stringify(value)))
+
 const plainList = (values: ReadonlyArray<unknown>): string => arrayText(values)
 
 class ColumnImpl {
@@ -346,16 +350,24 @@ class ColumnImpl {
     return this.operands.nullable ?? true
   }
   around(before: string, after: string, decode: Decode | undefined): ColumnImpl {
-    const values = decode === undefined ? numbers : { decode }
-    return this.derived(before, after, { ...values, decode })
+    const { encode, lift = identity, list } = this.operands
+    const present = {
+      encode: (value: unknown) => encode(lift(value)),
+      list: (of: ReadonlyArray<unknown>) => list(of.map(lift))
+    }
+    return this.derived(before, after, { ...(decode === undefined ? numbers : present), decode })
   }
   private derived(before: string, after: string, operands: Partial<Operands> = {}): ColumnImpl {
     return new ColumnImpl({ ...this.operands, ...operands, name: [literal(before), ...this.segments, literal(after)] })
   }
+  /** An operand of an operator on what stands in the column: no `Option` of it. */
+  private present(value: unknown): ReadonlyArray<Statement.Segment> {
+    return this.operand(Statement.isFragment(value) ? value : (this.operands.lift ?? identity)(value))
+  }
   private calculated(operator: string, value: unknown): ColumnImpl {
     return new ColumnImpl({
       ...this.operands,
-      name: [literal("("), ...this.segments, literal(` ${operator} `), ...this.operand(value), literal(")")]
+      name: [literal("("), ...this.segments, literal(` ${operator} `), ...this.present(value), literal(")")]
     })
   }
 
@@ -387,11 +399,14 @@ class ColumnImpl {
     return this.fragment(" BETWEEN ", ...this.operand(from), " AND ", ...this.operand(to))
   }
   in(values: ReadonlyArray<unknown> | OneColumn<unknown>): Expr<boolean> {
+    // No array type of PostgreSQL has arrays as its elements.
+    if (Array.isArray(values) && this.operands.kind === "array") return or(values.map((value) => this.eq(value)))
     return isQuery(values)
       ? this.fragment(" IN (", Placeholder.subquery(values), ")")
       : this.fragment(" = ANY(", Statement.parameter(this.operands.list(values as ReadonlyArray<unknown>)), ")")
   }
   notIn(values: ReadonlyArray<unknown> | OneColumn<unknown>): Expr<boolean> {
+    if (Array.isArray(values) && this.operands.kind === "array") return and(values.map((value) => this.ne(value)))
     return isQuery(values)
       ? this.fragment(" NOT IN (", Placeholder.subquery(values), ")")
       : this.fragment(" <> ALL(", Statement.parameter(this.operands.list(values as ReadonlyArray<unknown>)), ")")
@@ -452,15 +467,16 @@ class ColumnImpl {
   }
   contains(part: unknown): Expr<boolean> {
     if (this.operands.kind === "text") return this.like(`%${escaped(part as string)}%`)
-    const value = this.operands.kind === "json" ? Placeholder.json(part) : this.operands.encode(part)
-    return this.fragment(" @> ", Statement.parameter(value))
+    return this.fragment(" @> ", ...this.whole(part))
   }
   containedBy(whole: unknown): Expr<boolean> {
-    const value = this.operands.kind === "json" ? Placeholder.json(whole) : this.operands.encode(whole)
-    return this.fragment(" <@ ", Statement.parameter(value))
+    return this.fragment(" <@ ", ...this.whole(whole))
+  }
+  private whole(value: unknown): ReadonlyArray<Statement.Segment> {
+    return this.operands.kind === "json" ? [Statement.parameter(Placeholder.json(value))] : this.present(value)
   }
   overlaps(values: ReadonlyArray<unknown>): Expr<boolean> {
-    return this.compare("&&", values)
+    return this.fragment(" && ", ...this.present(values))
   }
   any(value: unknown): Expr<boolean> {
     const { element = identity } = this.operands
@@ -477,7 +493,7 @@ class ColumnImpl {
       Statement.parameter(arrayText(keys)),
       literal(`::text[])${cast}`)
     ]
-    const whole = new ColumnImpl({ name: part("#>", ""), kind: "json", encode: Placeholder.json, list: plainList })
+    const whole = new ColumnImpl({ name: part("#>", ""), kind: "json", encode: Placeholder.json, list: jsonList })
     return Object.assign(whole, {
       text: new ColumnImpl({ ...plainText, name: part("#>>", "") }),
       number: new ColumnImpl({ ...numbers, name: part("#>>", "::float8") }),

@@ -89,6 +89,8 @@ const kindOf = (ast: SchemaAST.AST): Codec["kind"] => {
     case "String":
     case "TemplateLiteral":
       return "text"
+    case "Literal":
+      return typeof ast.literal === "string" ? "text" : "other"
     case "Arrays":
       return "array"
     case "Union": {

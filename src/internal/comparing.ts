@@ -2,7 +2,7 @@
 import { PgTypes } from "@effect/sql-pg"
 import { Result as R, type Schema } from "effect"
 import { fieldError } from "./input.ts"
-import type { Column, EntityMapping } from "./mapping.ts"
+import { type Column, type EntityMapping, lift } from "./mapping.ts"
 import { arrayText } from "./transport.ts"
 
 /** What does not fit, in the order in which it was found. */
@@ -42,6 +42,6 @@ export const list = (mapping: EntityMapping, column: Column, values: ReadonlyArr
 
 /** One element of an array, as the array's schema has it. */
 export const element = (mapping: EntityMapping, column: Column, value: unknown, errors: Errors): unknown => {
-  const encoded = orReport(encode(mapping, column, [value]), errors)
+  const encoded = orReport(encode(mapping, column, lift(column, [value])), errors)
   return Array.isArray(encoded) ? encoded[0] : encoded
 }

@@ -7,7 +7,7 @@ import type { Registry } from "../Registry.ts"
 import type * as Relation from "../Relation.ts"
 import * as Comparing from "./comparing.ts"
 import { fieldError } from "./input.ts"
-import type { EntityMapping, MappedRelation } from "./mapping.ts"
+import { type EntityMapping, lift, type MappedRelation } from "./mapping.ts"
 import * as Placeholder from "./placeholder.ts"
 
 interface Named {
@@ -47,6 +47,7 @@ const columnsOf = (
           name: `${alias}.${column.quoted}`,
           encode: (value) => Comparing.orReport(Comparing.check(mapping, column, value), errors),
           list: (values) => Comparing.list(mapping, column, values, errors),
+          lift: (value) => lift(column, value),
           element: (value) => Comparing.element(mapping, column, value, errors),
           // Where an outer join finds nothing, every column is NULL.
           decode: outer
