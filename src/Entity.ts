@@ -434,6 +434,8 @@ export const Version: VariantSchema.Field<{ readonly select: Schema.Int; readonl
  * The version that PostgreSQL itself keeps of every row, its system column `xmin` (5.6 in the PostgreSQL manual): checked
  * in every update and delete as `Version` is, without a column of its own (`version_id_col` with `xmin` in SQLAlchemy).
  *
+ * A statement of the program that gives instances (`Query.fromStatement`) selects it as `xmin::text AS xmin`.
+ *
  * It changes with every write of the row, by whomever. An entity has one version at most, of either kind. It does not
  * outlive a dump and restore, so it is no version to keep outside of the database.
  *

@@ -90,7 +90,11 @@ export type State = "transient" | "pending" | "persistent" | "deleted" | "detach
  * const events: SessionEvents = {
  *   // Soft delete: no query sees what is marked.
  *   beforeExecute: (query) =>
- *     Effect.succeed(query.entity === Note ? Query.where(query, { deleted: false }) : query),
+ *     Effect.succeed(
+ *       query.entity === Note && query._tag !== "Insert" && query.source === undefined
+ *         ? Query.where(query, { deleted: false })
+ *         : query
+ *     ),
  *   // An audit row in the same flush.
  *   beforeFlush: Effect.gen(function*() {
  *     const session = yield* Session
@@ -116,15 +120,18 @@ export interface SessionEvents {
   readonly beforeCommit?: Handler | undefined
   /** After a commit. A failure does not undo it. */
   readonly afterCommit?: Handler | undefined
-  /** After a rollback of the whole transaction. */
+  /** After a rollback of the whole transaction. Its failure is that of `rollback`; a bracket fails as it did already. */
   readonly afterRollback?: Handler | undefined
   /**
-   * Before a query of entities is sent, be it that of a program, or one for `get`, `load` and `include`: gives the query
-   * that is sent instead.
+   * Before a query of entities is sent: one of a program, writes included (`query._tag` says what it does), or one for
+   * `get`, `load` and `include`. Gives the query that is sent instead, of the same entity.
    */
   readonly beforeExecute?: ((query: Query.Any) => Handler<Query.Any>) | undefined
   /** After rows were read that the session did not hold, or that had expired. */
   readonly onLoad?: ((loaded: ReadonlyArray<Changed>) => Handler) | undefined
-  /** After rows went from one state to another, in a flush, a commit, a rollback, or by `add` and `expunge`. */
+  /**
+   * After rows went from one state to another: in a flush, a commit or a rollback, by `add`, `merge` and `expunge`, or by
+   * a `Query.remove` of rows that the session holds.
+   */
   readonly onTransition?: ((transitions: ReadonlyArray<Transition>) => Handler) | undefined
 }

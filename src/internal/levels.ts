@@ -226,12 +226,16 @@ const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionSt
     unwinding: false
   }))
 
+/** Runs one hook, and the other whatever the first one did. */
+const bothOf = <E>(one: Effect.Effect<void, E>, other: Effect.Effect<void, E>): Effect.Effect<void, E> =>
+  Effect.flatMap(Effect.exit(one), (exit) => Effect.andThen(other, exit))
+
 const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> =>
   Effect.uninterruptible(Effect.flatMap(frame.parked!.commit, (exit): Effect.Effect<void, CommitError> => {
     const { unit } = stateOf(core)
     if (Exit.isSuccess(exit)) {
       settle(core, (unit) => SessionState.committed(unit, core.expireOnCommit))
-      return Effect.andThen(
+      return bothOf(
         Events.onTransition(core, "over", () => Events.ending(unit, "commit")),
         Events.afterCommit(core)
       )
@@ -248,7 +252,7 @@ const rollbackRoot = (core: Core, frame: Frame): Effect.Effect<void, SessionEven
     // On a lost connection the server has rolled back by itself.
     const { unit } = stateOf(core)
     settle(core, SessionState.rolledBack)
-    return Effect.andThen(
+    return bothOf(
       Events.onTransition(core, "over", () => Events.ending(unit, "rollback")),
       Events.afterRollback(core)
     )

@@ -5,6 +5,7 @@ import * as IdentityKey from "../IdentityKey.ts"
 import { StaleDataError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
+import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
 import * as Links from "./links.ts"
@@ -81,6 +82,7 @@ const inserted = Effect.fnUntraced(function*(
   const key = Object.fromEntries(keys.map(({ field }) => [field, given[field]]))
   for (const { field, insertCodec } of mapping.columns) if (insertCodec === undefined) delete given[field]
   const ref = yield* Writes.add(core, mapping.entity, given)
+  yield* Events.onTransition(core, "flush", () => [Events.transition(mapping, undefined, "transient", "pending")])
   if (keys.length > 0) {
     changeUnit(core, (unit) => {
       const pending = HashMap.getUnsafe(unit.pending, ref.id)

@@ -1,5 +1,5 @@
 /** Runs queries that write, and keeps what the session holds true to what they have written. */
-import { Effect, Option, Result as R, type Schema, SchemaIssue } from "effect"
+import { Effect, HashMap, Option, Result as R, type Schema, SchemaIssue } from "effect"
 import { type SqlError, Statement } from "effect/sql"
 import type * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
@@ -138,7 +138,13 @@ const remove = Effect.fnUntraced(function*(
   yield* ensureBegun(core)
   const written = yield* run(core, fragment)
   const keys = yield* Effect.fromResult(keysIn(mapping, written.rows, query.returning))
+  const held = keys.filter(({ token }) => HashMap.has(unitOf(core).entries, token))
   if (written.count > 0) changeUnit(core, (unit) => ByQuery.removed(unit, mapping, keys, core.registry))
+  yield* Events.onTransition(
+    core,
+    "flush",
+    () => held.map((key) => Events.transition(mapping, key, "persistent", "deleted"))
+  )
   yield* Reacting.written(core, mapping, keys)
   return written
 })

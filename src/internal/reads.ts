@@ -2,6 +2,7 @@
 import { Array as Arr, Context, Effect, HashMap, Option, Result as R, type Schema, SchemaIssue } from "effect"
 import { type SqlError, Statement } from "effect/sql"
 import * as Entity from "../Entity.ts"
+import * as Expression from "../Expression.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
@@ -79,11 +80,25 @@ const rowsByHook = Effect.fnUntraced(function*(
   key: IdentityKey.IdentityKey,
   lock: Query.LockOptions | undefined
 ) {
-  const values = Object.fromEntries(mapping.key.map(({ field }, index) => [field, key.values[index]]))
-  const query = Query.where(Query.select(mapping.entity), values as never)
-  const asked = yield* Events.beforeExecute(core, lock === undefined ? query : Query.lock(query, lock.lock, lock))
-  const { fragment } = yield* Effect.fromResult(SelectSql.select(core.registry, mapping, asked))
+  const fragment = yield* hooked(core, mapping, (columns) => isKey(mapping, columns, key), lock)
   return yield* onConnection(core, core.sql`${fragment}`.values)
+})
+
+type Columns = Readonly<Record<string, Expression.Column<unknown>>>
+
+const isKey = (mapping: EntityMapping, columns: Columns, key: IdentityKey.IdentityKey): Expression.Expr<boolean> =>
+  Expression.and(mapping.key.map(({ field }, index) => columns[field]!.eq(key.values[index])))
+
+/** A read of rows as a query that the hook has seen. */
+const hooked = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  of: (columns: Columns) => Expression.Expr<boolean>,
+  lock?: Query.LockOptions
+): Effect.fn.Return<Statement.Fragment, SessionEventError | Schema.SchemaError> {
+  const query: Query.Any = Query.where(Query.select(mapping.entity), of as never)
+  const asked = yield* Events.beforeExecute(core, lock === undefined ? query : Query.lock(query, lock.lock, lock))
+  return (yield* Effect.fromResult(SelectSql.select(core.registry, mapping, asked))).fragment
 })
 
 /** Reads one row now. A row that is gone leaves the map. */
@@ -120,7 +135,9 @@ export const reloadAll = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, SqlError.SqlError | Schema.SchemaError | SessionEventError | UsageError> {
   yield* beginFor(core, false)
   for (const chunk of Arr.chunksOf(keys, mapping.key.length === 1 ? core.loadBatchSize : 1000)) {
-    const fragment = yield* Effect.fromResult(RelationSql.byKeys(mapping, chunk))
+    const fragment = core.events.beforeExecute === undefined
+      ? yield* Effect.fromResult(RelationSql.byKeys(mapping, chunk))
+      : yield* hooked(core, mapping, (columns) => Expression.or(chunk.map((key) => isKey(mapping, columns, key))))
     const rows = yield* onConnection(core, core.sql`${fragment}`.values)
     yield* attach(core, mapping, rows, { batch })
   }

@@ -190,7 +190,7 @@ const sourceRows = Effect.fnUntraced(function*(
   const names = new Set(raw.fields?.map(({ name }) => name) ?? Object.keys(raw.rows?.[0] ?? {}))
   const missing = mapping.columns.find(({ name }) => !names.has(name))
   if (missing !== undefined && (raw.fields !== undefined || (raw.rows?.length ?? 0) > 0)) {
-    const message = `the statement gives no column ${missing.quoted}`
+    const message = `the statement gives no column "${missing.name}"`
     return yield* fieldError(mapping, missing.field, new SchemaIssue.InvalidValue({ message }))
   }
   return (raw.rows ?? []).map((row) => mapping.columns.map(({ name }) => row[name]))

@@ -199,7 +199,14 @@ const writing = (core: Core) => ({
     exclusive(core, "Session.link", "work", () => Links.link(core, target, relation, other)),
   unlink: (target: unknown, relation: Relation.Any, other: unknown) =>
     exclusive(core, "Session.unlink", "work", () => Links.unlink(core, target, relation, other)),
-  expunge: (target: unknown) => exclusive(core, "Session.expunge", "work", () => Writes.expunge(core, target)),
+  expunge: (target: unknown) =>
+    exclusive(core, "Session.expunge", "work", () => {
+      const key = Reads.keyOfTarget(core, target)
+      const entry = key === undefined ? undefined : SessionState.entryFor(unitOf(core), key)
+      return Effect.tap(Writes.expunge(core, target), () =>
+        Events.onTransition(core, "flush", () =>
+          entry === undefined ? [] : [Events.transition(entry.mapping, entry.key, "persistent", "detached")]))
+    }),
   expungeAll: exclusive(
     core,
     "Session.expungeAll",
