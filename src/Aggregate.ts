@@ -16,7 +16,10 @@ type Decode = Expression.Decode
 type Expr<T> = Expression.Expr<T>
 
 const call = <T>(before: string, of: Statement.Fragment, after: string, decode?: Decode): Column<T> =>
-  Expression.derived<T>(of, before, after, decode)
+  Expression.derived<T>(of, before, after, decode, true)
+
+const sameType = <T>(before: string, of: Expression.Expr<unknown>): Column<T> =>
+  Expression.derived<T>(of, before, ")", orNull(present(of)), false)
 
 const nothing = Statement.fragment([])
 
@@ -116,8 +119,7 @@ export const avg = (of: Statement.Fragment): Expression.Column<number | null> =>
  * @category aggregates
  * @since 0.1.0
  */
-export const min = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> =>
-  call("min(", of, ")", orNull(present(of)))
+export const min = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> => sameType("min(", of)
 
 /**
  * The greatest value of an expression, decoded as its column is; `null` if there are none.
@@ -133,8 +135,7 @@ export const min = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | n
  * @category aggregates
  * @since 0.1.0
  */
-export const max = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> =>
-  call("max(", of, ")", orNull(present(of)))
+export const max = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> => sameType("max(", of)
 
 /** What is there is no `Option` any more: none of them is absent. */
 const present = (of: Expr<unknown>): Decode | undefined => {

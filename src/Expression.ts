@@ -302,7 +302,7 @@ const callable = <F extends Statement.Fragment>(fragment: F): Callable<F> => Obj
 const isQuery = (u: unknown): u is OneColumn<unknown> => Predicate.hasProperty(u, "~effect-sql-session/Query")
 
 /** A text in which `%`, `_` and the backslash stand for themselves (9.7.1 in the PostgreSQL manual). */
-const escaped = (text: string): string => String(text).replaceAll(/[\\%_]/g, "\\$&")
+const escaped = (text: string): string => text.replaceAll(/[\\%_]/g, "\\$&")
 
 const ordered = (name: ReadonlyArray<Statement.Segment>, direction: string): Callable<Directed> => {
   const of = (nulls: string): Ordering => Statement.fragment([...name, literal(` ${direction}${nulls}`)])
@@ -343,19 +343,23 @@ class ColumnImpl {
   private compare(operator: string, value: unknown): Expr<boolean> {
     return this.fragment(` ${operator} `, ...this.operand(value))
   }
-  private pattern(operator: string, pattern: string): Expr<boolean> {
-    return this.fragment(` ${operator} `, Statement.parameter(pattern))
+  /** A text as it is; what is none does not fit the column, and the query says so. */
+  private text(value: unknown, make: (text: string) => string = (text) => text): Statement.Parameter {
+    return Statement.parameter(typeof value === "string" ? make(value) : this.operands.encode(value))
+  }
+  private pattern(operator: string, pattern: unknown, make?: (text: string) => string): Expr<boolean> {
+    return this.fragment(` ${operator} `, this.text(pattern, make))
   }
   get nullable(): boolean {
     return this.operands.nullable ?? true
   }
-  around(before: string, after: string, decode: Decode | undefined): ColumnImpl {
+  around(before: string, after: string, decode: Decode | undefined, isNumber: boolean): ColumnImpl {
     const { encode, lift = identity, list } = this.operands
     const present = {
       encode: (value: unknown) => encode(lift(value)),
       list: (of: ReadonlyArray<unknown>) => list(of.map(lift))
     }
-    return this.derived(before, after, { ...(decode === undefined ? numbers : present), decode })
+    return this.derived(before, after, { ...(isNumber ? numbers : present), decode })
   }
   private derived(before: string, after: string, operands: Partial<Operands> = {}): ColumnImpl {
     return new ColumnImpl({ ...this.operands, ...operands, name: [literal(before), ...this.segments, literal(after)] })
@@ -442,13 +446,13 @@ class ColumnImpl {
     return this.pattern("NOT ILIKE", pattern)
   }
   startsWith(text: string): Expr<boolean> {
-    return this.like(`${escaped(text)}%`)
+    return this.pattern("LIKE", text, (text) => `${escaped(text)}%`)
   }
   endsWith(text: string): Expr<boolean> {
-    return this.like(`%${escaped(text)}`)
+    return this.pattern("LIKE", text, (text) => `%${escaped(text)}`)
   }
   equalsIgnoreCase(text: string): Expr<boolean> {
-    return this.lower.fragment(" = lower(", Statement.parameter(text), ")")
+    return this.lower.fragment(" = lower(", this.text(text), ")")
   }
   matches(pattern: string): Expr<boolean> {
     return this.pattern("~", pattern)
@@ -466,7 +470,7 @@ class ColumnImpl {
     return this.derived(this.operands.kind === "array" ? "cardinality(" : "length(", ")", numbers)
   }
   contains(part: unknown): Expr<boolean> {
-    if (this.operands.kind === "text") return this.like(`%${escaped(part as string)}%`)
+    if (this.operands.kind === "text") return this.pattern("LIKE", part, (text) => `%${escaped(text)}%`)
     return this.fragment(" @> ", ...this.whole(part))
   }
   containedBy(whole: unknown): Expr<boolean> {
@@ -486,12 +490,12 @@ class ColumnImpl {
     return this.fragment(" ? ", Statement.parameter(key))
   }
   path(...keys: ReadonlyArray<string | number>): ColumnImpl {
+    // The path is part of the expression: written as a literal, it is the same one wherever it stands (`GROUP BY`).
+    const quoted = `'${arrayText(keys).replaceAll("'", "''")}'::text[]`
     const part = (operator: string, cast: string): ReadonlyArray<Statement.Segment> => [
       literal("("),
       ...this.segments,
-      literal(` ${operator} `),
-      Statement.parameter(arrayText(keys)),
-      literal(`::text[])${cast}`)
+      literal(` ${operator} ${quoted})${cast}`)
     ]
     const whole = new ColumnImpl({ name: part("#>", ""), kind: "json", encode: Placeholder.json, list: jsonList })
     return Object.assign(whole, {
@@ -558,7 +562,10 @@ export const typed = <T>(
   of: Statement.Fragment,
   codec: { readonly check: Decode; readonly read: Decode; readonly kind: Operands["kind"] }
 ): Column<T> => {
-  const encode = (value: unknown): unknown => Result.getOrElse(codec.check(value), () => value)
+  const encode = (value: unknown): unknown => {
+    const encoded = Result.getOrElse(codec.check(value), () => value)
+    return codec.kind === "json" ? Placeholder.json(encoded) : encoded
+  }
   return column({
     name: of.segments,
     encode,
@@ -573,9 +580,15 @@ export const typed = <T>(
  *
  * @internal
  */
-export const derived = <T>(of: Statement.Fragment, before: string, after: string, decode?: Decode): Column<T> =>
+export const derived = <T>(
+  of: Statement.Fragment,
+  before: string,
+  after: string,
+  decode: Decode | undefined,
+  isNumber: boolean
+): Column<T> =>
   of instanceof ColumnImpl
-    ? of.around(before, after, decode) as unknown as Column<T>
+    ? of.around(before, after, decode, isNumber) as unknown as Column<T>
     : column({ ...numbers, name: [literal(before), ...of.segments, literal(after)], decode })
 
 const joined = (operator: string, empty: string) => (conditions: ReadonlyArray<Statement.Fragment>): Expr<boolean> =>

@@ -660,8 +660,8 @@ export type KeysetField<E> =
  * The next page of a query: so many rows after a given one, in an order that must be unique as a whole (end it with the
  * key). Unlike `offset`, it does not read what it leaves out, and rows that come or go meanwhile do not shift the pages.
  *
- * `after` is the last row of the page before, or its fields of the order; without it, this is the first page. NULL comes
- * last, or first in a descending order, as in PostgreSQL.
+ * `after` is the last row of the page before, or all its fields of the order; without it, this is the first page. NULL
+ * comes last, or first in a descending order, as in PostgreSQL. An order that the query had before is replaced.
  *
  * @example
  * ```ts
@@ -688,8 +688,9 @@ export const keyset: {
     typeof order === "string" ? { field: order, desc: false } : { field: order.field, desc: order.desc ?? false }
   )
   const ordering = (of: Expression.Columns<Record<string, unknown>>) =>
-    orders.map(({ desc, field }) => desc ? of[field]!.desc : of[field]!.asc)
-  const ordered = changed(self, { orderings: [...self.orderings, ordering as Of], limit })
+    // Without a field there is no page; the name of the option is none, and the query says so.
+    orders.length === 0 ? of["orderBy"]! : orders.map(({ desc, field }) => desc ? of[field]!.desc : of[field]!.asc)
+  const ordered = changed(self, { orderings: [ordering as Of], limit })
   return after === undefined
     ? ordered
     : where(ordered, ((of: Expression.Columns<Record<string, unknown>>) => Keyset.behind(of, orders, after)) as never)
@@ -887,7 +888,8 @@ export const returning = <E, J>(self: Select<E, never, J>): Select<E, E, J> =>
 
 /**
  * Writes a query as text and parameters, as a session of a registry would send it: to look at, to log, or to run
- * elsewhere. `SchemaError` for what a session would refuse.
+ * elsewhere. `SchemaError` for what a session would refuse, and for a query that writes: its text depends on the types
+ * of the table.
  *
  * @example
  * ```ts
@@ -913,7 +915,7 @@ export const toSql: {
   (self: Any, registry: Registry) =>
     Effect.suspend(() =>
       Effect.fromResult(
-        Result.map(SelectSql.select(registry, mappingOf(registry, self.entity), self), ({ fragment }) => {
+        Result.map(SelectSql.printable(registry, mappingOf(registry, self.entity), self), ({ fragment }) => {
           const [sql, parameters] = PgClient.makeCompiler().compile(fragment, true)
           return { sql, parameters }
         })
@@ -1139,7 +1141,7 @@ export const exists: {
 }
 
 /**
- * The value of a query of one column and at most one row, inside another query.
+ * The value of a query of one column and at most one row, inside another query: null where there is no row.
  *
  * The callback of its `where` may name the columns of the query around it.
  *
@@ -1168,7 +1170,7 @@ export const exists: {
  * @since 0.1.0
  */
 // What the query gives in its only column: `any`, as the entity and the joins do not matter.
-export const subquery = <E, A>(query: Select<E, A>): Expression.Expr<NonNullable<A[keyof A]>> =>
+export const subquery = <E, A>(query: Select<E, A>): Expression.Expr<A[keyof A] | null> =>
   Statement.fragment([Statement.literal("("), Placeholder.subquery(query), Statement.literal(")")])
 
 /**

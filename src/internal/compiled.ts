@@ -1,21 +1,17 @@
 /** Statements that query builders have compiled, as fragments. */
+import { Result } from "effect"
 import { Statement } from "effect/sql"
 import type * as Query from "../Query.ts"
+import * as SqlText from "./sqlText.ts"
 
-/** Quoted text, comments and dollar-quoted bodies, in which `$1` is no parameter (4.1 in the PostgreSQL manual). */
-const skipped = /'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\/\*[\s\S]*?\*\/|\$(\w*)\$[\s\S]*?\$\1\$|\$(\d+)/g
-
-/** The text with its parameters in their places: the client numbers them anew. */
-export const fragment = ({ parameters, sql }: Query.Compiled): Statement.Fragment => {
+/** The text with its parameters in their places: the client numbers them anew. Fails with one that is not there. */
+export const fragment = ({ parameters, sql }: Query.Compiled): Result.Result<Statement.Fragment, string> => {
   const segments: Array<Statement.Segment> = []
-  let from = 0
-  for (const match of sql.matchAll(skipped)) {
-    if (match[2] === undefined) continue
-    segments.push(
-      Statement.literal(sql.slice(from, match.index)),
-      Statement.parameter(parameters[Number(match[2]) - 1])
-    )
-    from = match.index + match[0].length
+  let at = 0
+  for (const { from, number, to } of SqlText.parameters(sql)) {
+    if (number < 1 || number > parameters.length) return Result.fail(`$${number}`)
+    segments.push(Statement.literal(sql.slice(at, from)), Statement.parameter(parameters[number - 1]))
+    at = to
   }
-  return Statement.fragment([...segments, Statement.literal(sql.slice(from))])
+  return Result.succeed(Statement.fragment([...segments, Statement.literal(sql.slice(at))]))
 }

@@ -13,14 +13,16 @@ export const behind = (
 ): Expression.Expr<boolean> =>
   Expression.or(orders.map(({ desc, field }, index) =>
     Expression.and([
-      ...orders.slice(0, index).map((before) => of[before.field]!.eq(row[before.field] ?? null)),
+      ...orders.slice(0, index).map((before) => of[before.field]!.eq(row[before.field])),
       isAfter(of[field]!, row[field], desc)
     ])
   ))
 
 /** NULL is the greatest value in the order of PostgreSQL. */
 const isAfter = (column: Expression.Column<unknown>, value: unknown, desc: boolean): Statement.Fragment => {
-  const absent = value === undefined || value === null || (Option.isOption(value) && Option.isNone(value))
+  // A field that the row lacks is no value of the column: the query says so.
+  if (value === undefined) return column.eq(value)
+  const absent = value === null || (Option.isOption(value) && Option.isNone(value))
   if (desc) return absent ? column.isNotNull : column.lt(value)
   if (absent) return Expression.or([])
   return Expression.isNullable(column) ? Expression.or([column.gt(value), column.isNull]) : column.gt(value)

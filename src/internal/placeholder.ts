@@ -25,5 +25,17 @@ export const subquery = (query: unknown): Marked => make({ _tag: "Subquery", que
 export const isPlaceholder = (segment: Statement.Segment): segment is Marked =>
   Predicate.hasProperty(segment, "placeholder")
 
+/** The query whose value is all of a fragment, but for parentheses. */
+export const scalarIn = (
+  fragment: Statement.Fragment
+): Extract<Placeholder, { readonly _tag: "Subquery" }> | undefined => {
+  const marked = fragment.segments.filter(isPlaceholder)
+  const [only] = marked
+  return fragment.segments.length === 3 && marked.length === 1 && only!.placeholder._tag === "Subquery" &&
+      fragment.segments[0]!._tag === "Literal" && (fragment.segments[0] as Statement.Literal).value === "("
+    ? only!.placeholder
+    : undefined
+}
+
 /** A value as JSON, for a column of `jsonb`. */
 export const json = (value: unknown): unknown => value === null ? null : PgTypes.jsonb(value)

@@ -28,6 +28,7 @@ import { ensureBegun, flush } from "./levels.ts"
 import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
 import * as RelationSql from "./relationSql.ts"
 import * as SelectSql from "./selectSql.ts"
+import * as SqlText from "./sqlText.ts"
 import * as Wanted from "./wanted.ts"
 
 export type ReadError = FlushFailure
@@ -223,14 +224,10 @@ const transformed = (core: Core, rows: ReadonlyArray<object>): ReadonlyArray<obj
     : Statement.defaultTransforms(config.transformResultNames).array(rows)
 }
 
-const ending =
-  /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/|;)*(COMMIT|END|ROLLBACK|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION|SAVEPOINT|RELEASE)\b/i
-
 /** The first words of a statement that is for the session to send. */
 export const transactionStatement = (statement: Statement.Fragment): string | undefined => {
   const [first] = statement.segments
-  const text = first?._tag === "Literal" ? first.value : ""
-  return ending.exec(text)?.[1]?.toUpperCase().replaceAll(/\s+/g, " ")
+  return first?._tag === "Literal" ? SqlText.transactionStatement(first.value) : undefined
 }
 
 /** The rows of any other statement: it runs in the transaction. */

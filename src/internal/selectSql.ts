@@ -8,6 +8,7 @@ import type { Errors } from "./comparing.ts"
 import * as Compiled from "./compiled.ts"
 import { fieldError } from "./input.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
+import * as Placeholder from "./placeholder.ts"
 import * as Scope from "./scope.ts"
 
 const natural = (
@@ -104,11 +105,24 @@ export interface Output {
   readonly decode: Expression.Decode | undefined
 }
 
+const wrong = (mapping: EntityMapping, field: string, message: string): Schema.SchemaError =>
+  fieldError(mapping, field, new SchemaIssue.InvalidValue({ message }))
+
+/** A query of one value is read as its column is; no row gives null. */
+const decodeOfSubquery = (scope: Scope.Scope, of: Statement.Fragment): Expression.Decode | undefined => {
+  const placeholder = Placeholder.scalarIn(of)
+  if (placeholder === undefined) return undefined
+  const inner = Scope.inside(scope, mappingOf(scope.registry, placeholder.query.entity))
+  for (const join of placeholder.query.joins) Scope.join(inner, join)
+  const decode = outputsOf(inner, placeholder.query)[0]?.decode
+  return decode === undefined ? undefined : (value) => value === null ? R.succeed(null) : decode(value)
+}
+
 const outputsOf = (scope: Scope.Scope, query: Query.Any): ReadonlyArray<Output & { readonly of: Statement.Fragment }> =>
   Object.entries(query.columns?.(scope.columns as never, scope.joined as never) ?? {}).map(([name, of]) => ({
     name,
     of: Scope.resolved(scope, of),
-    decode: (of as Expression.Expr<unknown>)["~decode"]
+    decode: (of as Expression.Expr<unknown>)["~decode"] ?? decodeOfSubquery(scope, of)
   }))
 
 const checkNames = (scope: Scope.Scope, names: ReadonlyArray<string>): void => {
@@ -120,6 +134,9 @@ const checkNames = (scope: Scope.Scope, names: ReadonlyArray<string>): void => {
 }
 
 const lockIn = (scope: Scope.Scope, query: Query.Any): string => {
+  if (query.lock?.skipLocked === true && query.lock.noWait === true) {
+    scope.errors.push(wrong(scope.tables[0]!.mapping, "lock", "skipLocked and noWait exclude each other"))
+  }
   const names = query.lock?.of ?? []
   checkNames(scope, names)
   return lockClause(
@@ -151,6 +168,11 @@ const selectIn = (
 
 /** A query inside another one: it gives its columns, or the key of its rows. */
 const subquery = (outer: Scope.Scope, query: Query.Any): ReadonlyArray<Statement.Segment> => {
+  if (query.source !== undefined || query.write !== undefined || query.lock !== undefined) {
+    const message = "inside another query only a select can stand, without a lock"
+    outer.errors.push(wrong(outer.tables[0]!.mapping, "query", message))
+    return []
+  }
   const scope = Scope.inside(outer, mappingOf(outer.registry, query.entity))
   const { alias, mapping } = scope.tables[0]!
   return selectIn(scope, query, () =>
@@ -170,8 +192,23 @@ const hasClauses = (query: Query.Any): boolean =>
   query.havings.length > 0 || query.distinct !== false || query.columns !== undefined || query.limit !== undefined ||
   query.offset !== undefined || query.lock !== undefined
 
-const fromSource = (source: NonNullable<Query.Any["source"]>): Statement.Fragment =>
-  Statement.isFragment(source) ? source : Compiled.fragment(source)
+const fromSource = (
+  mapping: EntityMapping,
+  source: NonNullable<Query.Any["source"]>
+): R.Result<Statement.Fragment, Schema.SchemaError> =>
+  Statement.isFragment(source)
+    ? R.succeed(source)
+    : R.mapError(Compiled.fragment(source), (name) => wrong(mapping, name, "the statement has no such parameter"))
+
+/** As `select`, of a query that only reads. */
+export const printable = (
+  registry: Registry,
+  mapping: EntityMapping,
+  query: Query.Any
+): R.Result<Written, Schema.SchemaError> =>
+  query.write === undefined
+    ? select(registry, mapping, query)
+    : R.fail(wrong(mapping, "query", "a query that writes is written by its session"))
 
 /** Writes a query, or says which value does not fit its field. */
 export const select = (
@@ -182,7 +219,7 @@ export const select = (
   if (query.source !== undefined) {
     return hasClauses(query)
       ? R.fail(fieldError(mapping, "fromStatement", new SchemaIssue.InvalidValue({ message: "takes no clauses" })))
-      : R.succeed({ fragment: fromSource(query.source), outputs: undefined })
+      : R.map(fromSource(mapping, query.source), (fragment) => ({ fragment, outputs: undefined }))
   }
   const errors: Errors = []
   const scope = Scope.make(registry, mapping, errors, subquery)

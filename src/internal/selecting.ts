@@ -5,6 +5,7 @@ import type * as IdentityKey from "../IdentityKey.ts"
 import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import * as Result from "../Result.ts"
+import { TransactionClosedError } from "../SessionError.ts"
 import type { Row } from "../SessionState.ts"
 import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
@@ -182,6 +183,10 @@ const sourceRows = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   fragment: Statement.Fragment
 ): Effect.fn.Return<Values, Reads.ReadError> {
+  const forbidden = Reads.transactionStatement(fragment)
+  if (forbidden !== undefined) {
+    return yield* new TransactionClosedError({ operation: "Session.execute", statement: forbidden })
+  }
   yield* ensureBegun(core)
   const raw = (yield* onConnection(core, core.sql`${fragment}`.raw)) as {
     readonly rows?: ReadonlyArray<Row>
@@ -206,6 +211,10 @@ export const select = (
     return Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, Reads.ReadError> {
       const query = yield* Events.beforeExecute(core, given)
       const { fragment, outputs } = yield* Effect.fromResult(SelectSql.select(core.registry, mapping, query))
+      if (query.columns !== undefined && Object.keys(query.inclusions).length > 0) {
+        const message = "plain rows include nothing: select instances, or join"
+        return yield* fieldError(mapping, "include", new SchemaIssue.InvalidValue({ message }))
+      }
       yield* checked(core, mapping, query.inclusions)
       yield* Reads.autoflush(core)
       yield* Reads.beginFor(core, query.lock !== undefined)
