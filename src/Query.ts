@@ -743,7 +743,7 @@ export interface KeysetOptions<E> {
  */
 export const update = <E extends Entity.Any>(
   entity: E,
-  patch: PatchOf<E> | ((columns: Expression.Columns<E["Type"]>) => PatchOf<E>)
+  patch: NoInfer<PatchOf<E> | ((columns: Expression.Columns<E["Type"]>) => PatchOf<E>)>
 ): Select<E["Type"], never> =>
   changed(selectOf<E["Type"]>(entity), { _tag: "Update", write: { inputs: [], patch, conflict: undefined } }) as never
 

@@ -62,9 +62,13 @@ export interface LoadOptions {
  */
 export type Merge<E extends Entity.Any> =
   & Partial<E["Type"]>
+  & DeferredInput<E>
   & {
     readonly [K in keyof E as E[K] extends Relation.Any ? K : never]?: Merged<E[K]>
   }
+
+/** The fields of an insert that are no part of the instances. */
+type DeferredInput<E extends Entity.Any> = Partial<Omit<E["insert"]["~type.make.in"], keyof E["Type"]>>
 
 type Merged<R> = R extends Relation.Relation<infer _From, infer To, infer Value>
   ? Value extends ReadonlyArray<unknown> ? ReadonlyArray<Partial<To>>

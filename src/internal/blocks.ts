@@ -17,6 +17,7 @@ import {
   endThrough,
   ensureBegun,
   flush,
+  flushCommitting,
   forceRollback,
   indexOf,
   isOpen,
@@ -135,7 +136,7 @@ const finish = <A, E>(
       return Effect.andThen(rollback, Effect.fail(new PendingRollbackError({ cause: Cause.squash(failure) })))
     }
     const top = stateOf(core).frames.at(-1)!
-    return restore(top.lock.withPermit(flush(core))).pipe(
+    return restore(top.lock.withPermit(flushCommitting(core, frame))).pipe(
       Effect.andThen(endThrough(core, operation, frame, "commit")),
       Effect.onError(() => Effect.suspend(() => isOpen(core, frame) ? rollback : Effect.void)),
       Effect.andThen(exit)

@@ -274,6 +274,14 @@ const endTop = (core: Core, frame: Frame, how: How): Effect.Effect<void, CommitE
 const flushBefore = (core: Core, how: How): Effect.Effect<void, FlushFailure> =>
   how === "commit" ? flush(core) : Effect.void
 
+/** The last flush before a level ends; of the root, the hook comes before it, and may still add to it. */
+export const flushCommitting = (core: Core, frame: Frame | undefined): Effect.Effect<void, FlushFailure> =>
+  Effect.suspend(() => {
+    const { frames, unit } = stateOf(core)
+    const isRoot = frame === undefined ? frames.length > 0 || !SessionState.isClean(unit) : frames[0]?.id === frame.id
+    return isRoot ? Effect.andThen(Events.beforeCommit(core), flush(core)) : flush(core)
+  })
+
 /** Ends a level and those inside it, innermost first, each when its running operation is done. */
 export const endThrough = (core: Core, operation: string, frame: Frame, how: How): Effect.Effect<void, CommitError> =>
   Effect.suspend(() => {
@@ -287,11 +295,7 @@ export const endThrough = (core: Core, operation: string, frame: Frame, how: How
     if (index === 0 && how === "rollback") change(core, (state) => ({ ...state, unwinding: true }))
     const end = top.lock.withPermit(Effect.suspend(() => {
       if (!isOpen(core, top)) return Effect.void
-      const root = stateOf(core).frames[0]?.id === top.id
-      return (root && how === "commit" ? Events.beforeCommit(core) : Effect.void).pipe(
-        Effect.andThen(flushBefore(core, how)),
-        Effect.andThen(Effect.suspend(() => endTop(core, top, how)))
-      )
+      return Effect.andThen(flushBefore(core, how), Effect.suspend(() => endTop(core, top, how)))
     }))
     // The callbacks of `afterCommit` run without the lock: they may use this session.
     const ended = Effect.andThen(end, top.parked === undefined ? Effect.void : top.parked.over)
@@ -306,7 +310,13 @@ const inHook = (core: Core): Effect.Effect<boolean> =>
 const endByHand = (core: Core, operation: string, frame: Frame, how: How): Effect.Effect<void, CommitError> =>
   Effect.gen(function*() {
     if (yield* inHook(core)) return yield* new TransactionAlreadyBegunError({ operation })
-    yield* exclusive(core, operation, how === "commit" ? "work" : "end", () => flushBefore(core, how))
+    if (how === "commit") yield* exclusive(core, operation, "work", () => flushCommitting(core, frame))
+    else yield* exclusive(core, operation, "end", () => Effect.void)
+    yield* endFlushed(core, operation, frame, how)
+  })
+
+const endFlushed = (core: Core, operation: string, frame: Frame, how: How): Effect.Effect<void, CommitError> =>
+  Effect.gen(function*() {
     const inside = stateOf(core).frames.slice(Math.max(0, indexOf(stateOf(core), frame)))
     if (!isOpen(core, frame)) return yield* new TransactionClosedError({ operation })
     yield* Effect.ensuring(
@@ -324,10 +334,11 @@ const endRoot = (core: Core, how: How): Effect.Effect<void, CommitError> =>
   Effect.gen(function*() {
     const operation = `Session.${how}`
     if (yield* inHook(core)) return yield* new TransactionAlreadyBegunError({ operation })
-    yield* exclusive(core, operation, how === "commit" ? "work" : "end", () => flushBefore(core, how))
+    if (how === "commit") yield* exclusive(core, operation, "work", () => flushCommitting(core, undefined))
+    else yield* exclusive(core, operation, "end", () => Effect.void)
     const root = stateOf(core).frames[0]
     // The flush may have begun the transaction that is to be committed.
-    if (root !== undefined) return yield* endByHand(core, operation, root, how)
+    if (root !== undefined) return yield* endFlushed(core, operation, root, how)
     yield* exclusive(core, operation, "end", () =>
       Effect.sync(() =>
         settle(core, (unit) =>

@@ -10,7 +10,8 @@ import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
 import * as Links from "./links.ts"
 import * as Loading from "./loading.ts"
-import { type EntityMapping, keyOf, type MappedRelation } from "./mapping.ts"
+import { type EntityMapping, keyOf, type MappedRelation, writtenColumn } from "./mapping.ts"
+import { absent } from "./nulls.ts"
 import * as Reads from "./reads.ts"
 import * as Writes from "./writes.ts"
 
@@ -24,6 +25,9 @@ interface Merge {
   /** What was merged already: a graph may lead to one value, or to one row, more than once. */
   readonly values: Map<object, Ref>
   readonly rows: Map<string, Ref>
+  /** Values that are being merged: what leads back to them is linked at the end. */
+  readonly active: Set<object>
+  readonly later: Array<{ readonly from: object; readonly relation: MappedRelation; readonly to: object }>
 }
 
 /** A ref of a row that the database has. */
@@ -50,12 +54,14 @@ const keyIn = (mapping: EntityMapping, value: SessionState.Row): IdentityKey.Ide
 /** The fields that a value has, and nothing of what it leads to. */
 const fieldsOf = (mapping: EntityMapping, value: SessionState.Row): Record<string, unknown> =>
   Object.fromEntries(
-    mapping.columns.flatMap(({ field }) => value[field] === undefined ? [] : [[field, value[field]]])
+    [...mapping.columns, ...mapping.deferred].flatMap(({ field }) =>
+      value[field] === undefined ? [] : [[field, value[field]]]
+    )
   )
 
 const unknownField = (mapping: EntityMapping, value: SessionState.Row): Schema.SchemaError | undefined => {
   const known = (field: string) =>
-    mapping.byField.has(field) || mapping.relations.some(({ name }) => name === field) ||
+    writtenColumn(mapping, field) !== undefined || mapping.relations.some(({ name }) => name === field) ||
     Hydrate.isIncluded(value, field)
   const field = Object.keys(value).find((field) => !known(field))
   return field === undefined
@@ -110,7 +116,11 @@ const updated = Effect.fnUntraced(function*(
       return SessionState.sameValue(row[field], value[field]) ? [] : [[field, value[field]]]
     })
   )
-  if (Object.keys(patch).length > 0) yield* Writes.update(core, row, patch)
+  const deferred = Object.fromEntries(
+    mapping.deferred.flatMap(({ field }) => value[field] === undefined ? [] : [[field, value[field]]])
+  )
+  const whole = { ...patch, ...deferred }
+  if (Object.keys(whole).length > 0) yield* Writes.update(core, row, whole)
 })
 
 /** Takes a value for what the database has. */
@@ -146,17 +156,22 @@ const references = Effect.fnUntraced(function*(
   for (const relation of relations) {
     const target = self.core.registry.mappings.get(relation.target)!
     const other = single(value[relation.name])
-    found.set(relation, isAbsent(other) ? undefined : yield* mergeOne(self, target, other))
+    const ref = isAbsent(other) ? undefined : yield* mergeOne(self, target, other)
+    if (ref === undefined && !isAbsent(other)) self.later.push({ from: value, relation, to: other as object })
+    else found.set(relation, ref)
   }
   return found
 })
 
-const columnsOf = (core: Core, refs: ReadonlyMap<MappedRelation, Ref | undefined>): SessionState.Row =>
+/** The foreign keys of what a new value refers to; one that is given as absent is NULL, unless the value has the field. */
+const columnsOf = (core: Core, refs: ReadonlyMap<MappedRelation, Ref | undefined>, value: SessionState.Row) =>
   Object.fromEntries(
     Array.from(refs).flatMap(([{ foreignKey, target }, ref]) => {
-      if (ref === undefined) return []
       const { key } = core.registry.mappings.get(target)!
-      return foreignKey!.columns.map((column, index) => [column.field, ref.column(key[index]!.field as never)])
+      return foreignKey!.columns.flatMap((column, index) => {
+        if (ref !== undefined) return [[column.field, ref.column(key[index]!.field as never)]]
+        return value[column.field] === undefined ? [[column.field, absent(column)]] : []
+      })
     })
   )
 
@@ -194,8 +209,9 @@ const follow = Effect.fnUntraced(function*(
   self: Merge,
   ref: Ref,
   relation: MappedRelation,
-  value: unknown
+  owner: SessionState.Row
 ): Effect.fn.Return<void, Failure> {
+  const value = owner[relation.name]
   const target = self.core.registry.mappings.get(relation.target)!
   const given = relation.kind === "oneToOne" ? [single(value)].filter((one) => !isAbsent(one)) : value
   if (!Array.isArray(given)) {
@@ -209,7 +225,9 @@ const follow = Effect.fnUntraced(function*(
   const others: Array<Ref> = []
   for (const one of given) {
     const back = relation.foreignKey === undefined ? {} : { [toParent]: { relation, ref } }
-    others.push(yield* mergeOne(self, target, one, back))
+    const other = yield* mergeOne(self, target, one, back)
+    if (other === undefined) self.later.push({ from: owner, relation, to: one as object })
+    else others.push(other)
   }
   yield* linkAll(self, ref, relation, others)
 })
@@ -269,7 +287,7 @@ const merged = Effect.fnUntraced(function*(
   }
   const row = key === undefined ? Option.none() : yield* Reads.get(core, mapping, key)
   if (Option.isSome(row)) return yield* copied(self, mapping, row.value, value, owners)
-  return yield* inserted(self, mapping, value, { ...parentKey(core, parent, value), ...columnsOf(core, owners) })
+  return yield* inserted(self, mapping, value, { ...parentKey(core, parent, value), ...columnsOf(core, owners, value) })
 })
 
 const dropOwner = Effect.fnUntraced(function*(
@@ -282,16 +300,18 @@ const dropOwner = Effect.fnUntraced(function*(
   if (!isAbsent(owner)) yield* Links.unlink(core, ref, relation.relation, owner)
 })
 
+/** Merges one value; none for one that is being merged already. */
 const mergeOne = (
   self: Merge,
   mapping: EntityMapping,
   given: unknown,
   parent: Parent = {}
-): Effect.Effect<Ref, Failure> =>
-  Effect.gen(function*(): Effect.fn.Return<Ref, Failure> {
+): Effect.Effect<Ref | undefined, Failure> =>
+  Effect.gen(function*(): Effect.fn.Return<Ref | undefined, Failure> {
     if (typeof given !== "object" || given === null) return yield* Input.notAnObject(mapping)
     const before = self.values.get(given)
-    if (before !== undefined) return before
+    if (before !== undefined || self.active.has(given)) return before
+    self.active.add(given)
     const value = given as SessionState.Row
     const wrong = unknownField(mapping, value)
     if (wrong !== undefined) return yield* wrong
@@ -300,12 +320,27 @@ const mergeOne = (
     self.values.set(given, ref)
     if (key !== undefined) self.rows.set(key.token, ref)
     for (const relation of followed(mapping, value)) {
-      if (relation.kind !== "manyToOne") yield* follow(self, ref, relation, value[relation.name])
+      if (relation.kind !== "manyToOne") yield* follow(self, ref, relation, value)
     }
     return ref
   })
 
-/** Merges a value, and what it leads to: what waits is written first, so that it is found. */
+const whole = Effect.fnUntraced(function*(
+  self: Merge,
+  mapping: EntityMapping,
+  value: unknown
+): Effect.fn.Return<Ref, Failure> {
+  const ref = yield* mergeOne(self, mapping, value)
+  for (const { from, relation, to } of self.later) {
+    yield* Links.link(self.core, self.values.get(from)!, relation.relation, self.values.get(to)!)
+  }
+  return ref!
+})
+
+/**
+ * Merges a value, and what it leads to: what waits is written first, so that it is found. A failure leaves what waited
+ * before.
+ */
 export const merge = (
   core: Core,
   mapping: EntityMapping,
@@ -314,9 +349,11 @@ export const merge = (
 ): Effect.Effect<Ref, Failure> =>
   Effect.andThen(
     load && unitOf(core).touched.has(mapping) ? Reads.autoflush(core) : Effect.void,
-    Effect.provideService(
-      mergeOne({ core, load, values: new Map(), rows: new Map() }, mapping, value),
-      Reads.Autoflush,
-      false
-    )
+    Effect.suspend(() => {
+      const before = unitOf(core)
+      const self: Merge = { core, load, values: new Map(), rows: new Map(), active: new Set(), later: [] }
+      return Effect.provideService(whole(self, mapping, value), Reads.Autoflush, false).pipe(
+        Effect.onError(() => Effect.sync(() => changeUnit(core, (unit) => ({ ...before, nextRef: unit.nextRef }))))
+      )
+    })
   )

@@ -153,11 +153,10 @@ const remove = Effect.fnUntraced(function*(
 const inputsOf = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
-  query: Query.Any
+  inputs: ReadonlyArray<Input.Input>
 ): Effect.fn.Return<ReadonlyArray<SessionState.Row>, Failure> {
   const rows: Array<SessionState.Row> = []
-  for (const input of query.write!.inputs) {
-    const { refs, values } = yield* Input.insert(mapping, input)
+  for (const { refs, values } of inputs) {
     const row: Record<string, unknown> = { ...values }
     for (const field of refs) {
       const value = SessionState.valueOfRef(unitOf(core), values[field] as Entity.ColumnRef<unknown>)
@@ -225,9 +224,12 @@ const insert = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   query: Query.Any
 ): Effect.fn.Return<Written, Failure> {
+  const inputs = yield* Effect.forEach(query.write!.inputs, (input) => Input.insert(mapping, input))
+  // What is wrong with the conflict is known without the types of the table.
+  yield* Effect.fromResult(MutationSql.insert(mapping, [], query.write!.conflict, "keys", noFacts))
+  if (inputs.length === 0) return none
   yield* Reads.autoflush(core)
-  const rows = yield* inputsOf(core, mapping, query)
-  if (rows.length === 0) return none
+  const rows = yield* inputsOf(core, mapping, inputs)
   yield* ensureBegun(core)
   const back = backOf(query)
   let written = none
@@ -269,6 +271,35 @@ const instancesOf = (
       (attached) => attached.map(({ value }) => value)
     )
 
+/** What waits for a flush in rows that the session holds: only where nothing was flushed before. */
+const waitingIn = (core: Core, mapping: EntityMapping): ReadonlyArray<SessionState.Entry> =>
+  SessionState.dirtyEntries(unitOf(core)).filter((entry) => entry.mapping === mapping)
+
+/** Lays changes that wait upon the rows as they are now. */
+const laid = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  waiting: ReadonlyArray<SessionState.Entry>
+): Effect.fn.Return<void, Failure> {
+  const expired = waiting.filter(({ key }) => {
+    const entry = SessionState.entryFor(unitOf(core), key)
+    return entry !== undefined && SessionState.isExpired(unitOf(core), entry)
+  })
+  if (expired.length > 0) yield* Reads.reloadAll(core, mapping, expired.map(({ key }) => key), undefined)
+  changeUnit(core, (unit) => waiting.reduce(relaid, unit))
+})
+
+const relaid = (unit: SessionState.SessionState, before: SessionState.Entry): SessionState.SessionState => {
+  const entry = SessionState.entryFor(unit, before.key)
+  if (entry === undefined || entry === before) return unit
+  const changes = Object.fromEntries(before.changed.map((field) => [field, before.value[field]]))
+  const value = Hydrate.instance(entry.mapping, { ...entry.value, ...changes })
+  const next = SessionState.update(unit, { ...entry, deferred: before.deferred }, value, before.changed)
+  return before.links === undefined
+    ? next
+    : SessionState.link(next, SessionState.entryFor(next, before.key)!, before.links)
+}
+
 /** Runs a query that writes. */
 export const execute = (
   core: Core,
@@ -279,7 +310,10 @@ export const execute = (
     const mapping = mappingOf(core.registry, query.entity)
     const wrong = MutationSql.wrongClause(mapping, query)
     if (wrong !== undefined) return yield* wrong
+    const flushes = core.autoflush && (yield* Reads.Autoflush)
+    const before = flushes ? [] : waitingIn(core, mapping)
     const { count, rows } = yield* writes[query._tag as keyof typeof writes](core, mapping, query)
-    if (!query.returning) return Result.ofWrite(mapping.name, [], count)
-    return Result.ofWrite(mapping.name, yield* instancesOf(core, mapping, query, rows), count)
+    const instances = query.returning ? yield* instancesOf(core, mapping, query, rows) : []
+    if (before.length > 0) yield* laid(core, mapping, before)
+    return Result.ofWrite(mapping.name, instances, count)
   })

@@ -35,10 +35,14 @@ const lockWords: Readonly<Record<Query.LockOptions["lock"], string>> = {
 }
 
 /** The locking clause, with its leading space. */
-const lockClause = (lock: Query.LockOptions | undefined, others: ReadonlyArray<string> = []): string =>
+const lockClause = (
+  lock: Query.LockOptions | undefined,
+  others: ReadonlyArray<string> = [],
+  own = "t"
+): string =>
   lock === undefined
     ? ""
-    : ` FOR ${lockWords[lock.lock]} OF ${["t", ...others].join(", ")}${
+    : ` FOR ${lockWords[lock.lock]} OF ${[own, ...others].join(", ")}${
       lock.skipLocked === true ? " SKIP LOCKED" : lock.noWait === true ? " NOWAIT" : ""
     }`
 
@@ -141,7 +145,8 @@ const lockIn = (scope: Scope.Scope, query: Query.Any): string => {
   checkNames(scope, names)
   return lockClause(
     query.lock,
-    query.joins.flatMap(({ name }, index) => names.includes(name) ? [scope.tables[index + 1]!.alias] : [])
+    query.joins.flatMap(({ name }, index) => names.includes(name) ? [scope.tables[index + 1]!.alias] : []),
+    scope.tables[0]!.alias
   )
 }
 
@@ -168,17 +173,18 @@ const selectIn = (
 
 /** A query inside another one: it gives its columns, or the key of its rows. */
 const subquery = (outer: Scope.Scope, query: Query.Any): ReadonlyArray<Statement.Segment> => {
-  if (query.source !== undefined || query.write !== undefined || query.lock !== undefined) {
-    const message = "inside another query only a select can stand, without a lock"
+  if (query.source !== undefined || query.write !== undefined) {
+    const message = "inside another query only a select can stand"
     outer.errors.push(wrong(outer.tables[0]!.mapping, "query", message))
     return []
   }
   const scope = Scope.inside(outer, mappingOf(outer.registry, query.entity))
   const { alias, mapping } = scope.tables[0]!
-  return selectIn(scope, query, () =>
+  const segments = selectIn(scope, query, () =>
     query.columns === undefined
       ? mapping.key.map(({ quoted }) => Statement.fragment([Statement.literal(`${alias}.${quoted}`)]))
       : outputsOf(scope, query).map(({ of }) => of))
+  return [...segments, Statement.literal(lockIn(scope, query))]
 }
 
 /** A query as it is sent, and how its plain rows are read; none of them for a query of instances. */

@@ -168,7 +168,8 @@ const updateEntry = (
       const unit = Linking.came(unitOf(core), mapping, key.token, fields)
       const value = Hydrate.instance(mapping, { ...entry.value, ...values })
       const next = SessionState.update(unit, entry, value, fields)
-      const changes = SessionState.entryFor(next, key)!.changed.length > 0
+      const after = SessionState.entryFor(next, key)!
+      const changes = after.changed.length > 0 || after.deferred !== undefined
       if (!changes || Object.keys(defaults).length === 0) {
         changeUnit(core, () => next)
         return value
