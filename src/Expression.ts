@@ -44,7 +44,7 @@ export interface Ordering extends Statement.Fragment {
 }
 
 /**
- * An order that says where NULL comes, if it is asked to.
+ * An order with its direction; `nullsFirst` and `nullsLast` say where NULL comes.
  *
  * @category models
  * @since 0.1.0
@@ -61,7 +61,7 @@ type Present<T> = T extends Option.Option<infer A> ? A : NonNullable<T>
 
 type Text<T> = [Present<T>] extends [string] ? string : never
 
-type Numeric<T> = [Present<T>] extends [number | bigint] ? Present<T> | Expr<T> : never
+type Numeric<T> = [Present<T>] extends [number | bigint] ? Present<T> | Expr<T | null> : never
 
 type Truth<T, F> = [Present<T>] extends [boolean] ? F : never
 
@@ -136,11 +136,11 @@ export interface Column<T> extends Expr<T>, Ordering {
   readonly gte: (value: T | Expr<T | null>) => Expr<boolean>
   /** `BETWEEN`: both ends are part of it. */
   readonly between: (from: T | Expr<T | null>, to: T | Expr<T | null>) => Expr<boolean>
-  /** `= ANY`, with the list as one parameter; or `IN`, of a query of one column. Nothing is in an empty list. */
-  readonly in: (values: ReadonlyArray<T> | OneColumn<T>) => Expr<boolean>
+  /** `= ANY`, with the list as one parameter; or `IN`, of a query of one column. An empty list keeps no row. */
+  readonly in: (values: ReadonlyArray<T> | OneColumn<T | null>) => Expr<boolean>
   /**
-   * `<> ALL`, with the list as one parameter; or `NOT IN`, of a query of one column. A row where the column is NULL
-   * meets it for an empty list only; a query that gives a NULL is met by none.
+   * `<> ALL`, with the list as one parameter; or `NOT IN`, of a query of one column. A row whose column is
+   * NULL is left out, unless the list is empty. If a query in its place gives a NULL, all rows are left out.
    */
   readonly notIn: (values: ReadonlyArray<T> | OneColumn<T>) => Expr<boolean>
   /** `IS NULL` */
@@ -177,7 +177,7 @@ export interface Column<T> extends Expr<T>, Ordering {
   readonly length: Column<number>
   /** Of a text: the text anywhere in it. Of an array or `jsonb`: `@>`, all of it in there. */
   readonly contains: (part: Part<T>) => Expr<boolean>
-  /** `<@`: all of an array, or of `jsonb`, is in the value. */
+  /** `<@`: the value has all elements of the array, or all of the `jsonb`. */
   readonly containedBy: (whole: Whole<T>) => Expr<boolean>
   /** `&&`: an array has an element in common with the value. */
   readonly overlaps: (values: Elements<T>) => Expr<boolean>
@@ -193,7 +193,7 @@ export interface Column<T> extends Expr<T>, Ordering {
   readonly minus: (value: Numeric<T>) => Column<T>
   /** `*` */
   readonly times: (value: Numeric<T>) => Column<T>
-  /** `/`: of integers, without the rest. */
+  /** `/`: of integers, the whole part: 7 / 2 is 3. */
   readonly dividedBy: (value: Numeric<T>) => Column<T>
   /** `IS TRUE`: not met where the column is NULL. */
   readonly isTrue: Truth<T, Callable<Expr<boolean>>>

@@ -119,7 +119,8 @@ export interface LockOptions {
 }
 
 /**
- * A query of the instances of one entity: a value, which `session.all`, `one`, `first` and `execute` run any number of
+ * A query of one entity, `E`: a session gives an `A` for each row, an instance or a plain row of `columns`; nothing
+ * (`never`) for a write without `returning`. It is a value, which `session.all`, `one`, `first` and `execute` run any number of
  * times.
  *
  * @category models
@@ -247,7 +248,7 @@ const conditionOf = (condition: unknown): Condition => {
 }
 
 /**
- * Keeps the rows that meet a condition, and those before it: an expression of the columns, several of them, a fragment
+ * Keeps the rows that meet a condition, beside the conditions given before: an expression of the columns, several of them, a fragment
  * of `effect/sql`, or a record of the values that fields must have, where `null` means `IS NULL`.
  *
  * A value that does not fit its field, or a field that does not exist, is a `SchemaError` when a session runs the
@@ -711,7 +712,7 @@ export interface KeysetOptions<E> {
 }
 
 /**
- * Updates rows in the database without loading them (`update()` of the session's execute in SQLAlchemy): those that
+ * Updates rows in the database without loading them (`session.execute(update(User))` in SQLAlchemy): those that
  * `where` keeps, or all. `session.execute` gives the `rowCount`, and with `returning` the instances.
  *
  * A patch takes values, and expressions of the columns. A version counts up. What the session holds of these rows is
@@ -759,7 +760,7 @@ export type PatchOf<E extends Entity.Any> = {
 
 /**
  * Deletes rows in the database without loading them: those that `where` keeps, or all. No cascade of a relation is
- * looked at: the foreign keys of the database decide. What the session holds of the rows is deleted along.
+ * looked at: the foreign keys of the database decide. The session knows these rows as deleted then, as after `session.delete`.
  *
  * @example
  * ```ts

@@ -94,7 +94,7 @@ export interface MergeOptions {
  */
 export interface RefreshOptions<A> extends Partial<Query.LockOptions> {
   /** The only fields to read again: changes of others stay. */
-  readonly attributes?: ReadonlyArray<keyof A & string> | undefined
+  readonly attributes?: ReadonlyArray<Exclude<keyof A & string, `~${string}`>> | undefined
 }
 
 /**
@@ -379,14 +379,15 @@ export interface SessionService {
       relation: Relation.Relation<From, To, Value>,
       options?: LoadOptions
     ): Effect.Effect<Value, LinkError>
-    /** The value of a deferred field of one row: one SELECT, unless a change of it waits for the flush. */
+    /** The value of a deferred field of one row, read anew each time, unless a change of it waits for the flush. */
     <From, Value>(
       target: Entity.Target<From>,
       field: Entity.DeferredField<From, Value>
     ): Effect.Effect<Value, LinkError>
   }
   /**
-   * Reads a target again now, and does not flush: changes of its row that are not written are dropped.
+   * Reads a target again now, and does not flush: changes of its row that are not written are dropped. With
+   * `attributes`, only these fields are taken in, and changes of others stay.
    * `ObjectDeletedError` if the row is gone, `NotPersistentError` of a pending ref. With a lock, a transaction begins.
    *
    * @example
@@ -480,11 +481,11 @@ export interface SessionService {
    * The rows of a query or statement as a stream, through a cursor of the server in the session's transaction: memory
    * stays flat, however many rows there are.
    *
-   * Rows come in chunks, and other statements of the session may run between two of them. What is streamed is not held
+   * It flushes, and begins a transaction if there is none. Rows come in chunks, and other statements of the session may run between two of them. What is streamed is not held
    * by the session, unless it was before: an instance is taken in when it is used for a write. To stop early closes the
    * cursor; an interruption ends the chunk that is on its way, and leaves the session usable. A stream that goes on after
    * its transaction has ended fails with `TransactionClosedError`, after `close` with `SessionClosedError`. A query with
-   * `include` is a `SchemaError`.
+   * `include`, or of `fromStatement`, is a `SchemaError`: stream the statement itself.
    *
    * @example
    * ```ts

@@ -112,7 +112,7 @@ export type State = "transient" | "pending" | "persistent" | "deleted" | "detach
 export interface SessionEvents {
   /** Before a flush that has something to write. It may still add, change, link and delete. */
   readonly beforeFlush?: Handler | undefined
-  /** After a flush, in the transaction. What it adds waits for the next flush. */
+  /** After a flush, in the transaction. What it adds waits for the next flush, which a commit does. */
   readonly afterFlush?: ((changes: Changes) => Handler) | undefined
   /** After `BEGIN`. */
   readonly afterBegin?: Handler | undefined
@@ -127,7 +127,7 @@ export interface SessionEvents {
    * `get`, `load` and `include`. Gives the query that is sent instead, of the same entity.
    */
   readonly beforeExecute?: ((query: Query.Any) => Handler<Query.Any>) | undefined
-  /** After rows were read that the session did not hold, or that had expired. */
+  /** After rows were read that the session did not hold, or that had expired. They stay held if it fails. */
   readonly onLoad?: ((loaded: ReadonlyArray<Changed>) => Handler) | undefined
   /**
    * After rows went from one state to another: in a flush, a commit or a rollback, by `add`, `merge` and `expunge`, or by

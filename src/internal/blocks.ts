@@ -27,7 +27,7 @@ import {
 } from "./levels.ts"
 import { beginStatement } from "./options.ts"
 import { inOuter } from "./outer.ts"
-import { ancestry, exclusive, exclusiveKept, OpenBlocks } from "./places.ts"
+import { ancestry, exclusive, exclusiveKept, insideOf, OpenBlocks } from "./places.ts"
 
 /** The level of a block: one that it has begun, or the one of the program that it is to be a savepoint of. */
 interface Begun {
@@ -72,6 +72,14 @@ const begin = (
  * Begins a savepoint. Must run uninterruptibly. The lock of the level above is taken by the gate, after the client's own:
  * a savepoint that a program opens by itself takes them in the same order.
  */
+/** A savepoint would wait for the operation that runs the hook. */
+const notInHook = (core: Core, operation: string): Effect.Effect<void, TransactionClosedError> =>
+  Effect.withFiber((fiber) =>
+    insideOf(core, fiber) === undefined
+      ? Effect.void
+      : Effect.fail(new TransactionClosedError({ operation, statement: "SAVEPOINT" }))
+  )
+
 const beginNested = (
   core: Core,
   operation: string,
@@ -81,8 +89,11 @@ const beginNested = (
   Effect.flatMap(
     restore(exclusive(core, operation, "work", () =>
       Effect.andThen(
-        Effect.andThen(ensureBegun(core), flush(core)),
-        Effect.sync(() => stateOf(core).frames.at(-1)!)
+        notInHook(core, operation),
+        Effect.andThen(
+          Effect.andThen(ensureBegun(core), flush(core)),
+          Effect.sync(() => stateOf(core).frames.at(-1)!)
+        )
       ))),
     (parent) =>
       Effect.catchIf(

@@ -47,9 +47,12 @@ class Expansion {
   private readonly queue: Array<SessionState.Subject> = []
   private readonly registry: Registry
   private readonly found: Found
+  /** What is known of relations is all that they lead to: no hook has hidden a part of it. */
+  private readonly whole: boolean
   private readonly changed: Children.Changed
 
-  constructor(state: SessionState.SessionState, registry: Registry, found: Found) {
+  constructor(state: SessionState.SessionState, registry: Registry, found: Found, whole: boolean) {
+    this.whole = whole
     this.state = state
     this.registry = registry
     this.found = found
@@ -166,7 +169,7 @@ class Expansion {
     if (foreignKey.owner?.passiveDeletes === true && this.isMarked(parent.token)) return []
     const { relations } = this.registry.mappings.get(parent.entity)!
     for (const relation of relations) {
-      const known = relation.foreignKey === foreignKey
+      const known = this.whole && relation.foreignKey === foreignKey
         ? Collections.get(this.state.collections, relation, parent)
         : undefined
       if (known !== undefined && Children.allHeld(this.state, known)) return known
@@ -262,13 +265,14 @@ const nothing: ReadonlySet<ForeignKey> = new Set()
 export const expand = (
   state: SessionState.SessionState,
   registry: Registry,
-  found: Found
+  found: Found,
+  whole = true
 ): Result.Result<Outcome, FlushError> => {
   const removes = HashMap.some(state.pairs, ({ linked }) => !linked)
   if (!removes && !Linking.cascades(state)) {
     return Result.succeed({ _tag: "Decided", state, passive: nothing })
   }
-  const expansion = new Expansion(state, registry, found)
+  const expansion = new Expansion(state, registry, found, whole)
   expansion.run()
   if (expansion.reads.size > 0) {
     return Result.succeed({ _tag: "Reads", reads: Array.from(expansion.reads.values(), ({ read }) => read) })

@@ -18,11 +18,17 @@ const run = <A>(
   inside: Inside["kind"],
   handler: Handler<A>
 ): Effect.Effect<A, SessionEventError> =>
-  handler.pipe(
-    Effect.mapError((cause) => new SessionEventError({ event: name, cause })),
-    Effect.provideService(sessionTag, serviceOf(core)),
-    Effect.provideService(Handling, { core, kind: inside })
-  )
+  Effect.suspend(() => {
+    const left = { current: false }
+    return handler.pipe(
+      Effect.mapError((cause) => new SessionEventError({ event: name, cause })),
+      Effect.provideService(sessionTag, serviceOf(core)),
+      Effect.provideService(Handling, { core, kind: inside, left }),
+      Effect.ensuring(Effect.sync(() => {
+        left.current = true
+      }))
+    )
+  })
 
 const hook =
   (core: Core, name: "beforeFlush" | "afterBegin" | "beforeCommit" | "afterCommit" | "afterRollback") =>

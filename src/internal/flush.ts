@@ -36,7 +36,9 @@ const cascaded = Effect.fnUntraced(function*(
 > {
   const found = new Map<string, ReadonlyMap<string, ReadonlyArray<IdentityKey.IdentityKey>>>()
   while (true) {
-    const outcome = yield* Effect.fromResult(Cascade.expand(unitOf(core), core.registry, found))
+    const outcome = yield* Effect.fromResult(
+      Cascade.expand(unitOf(core), core.registry, found, core.events.beforeExecute === undefined)
+    )
     if (outcome._tag === "Decided") return outcome
     yield* begin
     for (const { id, keys, over } of firstOf(outcome.reads, core)) {

@@ -8,7 +8,7 @@ import * as SessionState from "../SessionState.ts"
 import { markFailed } from "./connection.ts"
 import { type AnyFiber, change, type Core, type Frame, stateOf } from "./core.ts"
 import { Openers } from "./parked.ts"
-import { placeOf } from "./places.ts"
+import { insideOf, placeOf } from "./places.ts"
 
 /** The level that a savepoint through the gate opens: set by the session around its own. */
 export const Opening = Context.Reference<((snapshot: SessionState.SessionState, since: number) => Frame) | undefined>(
@@ -72,7 +72,7 @@ const savepoint = (core: Core, gate: SqlConnection.Connection, index: number, ru
   Effect.withFiber((fiber) => {
     const frameOf = fiber.getRef(Opening) ?? rawFrame(fiber.getRef(Openers))
     const parent = stateOf(core).frames[index - 1]
-    if (parent === undefined || !isOpen(core, gate)) return Effect.fail(ended())
+    if (parent === undefined || !isOpen(core, gate) || insideOf(core, fiber) !== undefined) return Effect.fail(ended())
     const open = Effect.suspend(() =>
       // While it waited for its turn, the level above may have ended.
       isOpen(core, gate) && stateOf(core).frames[index - 1]?.id === parent.id
@@ -116,6 +116,13 @@ const statement = (core: Core, gate: SqlConnection.Connection, run: Run): Run =>
   Effect.withFiber((fiber: AnyFiber) => {
     const place = placeOf(core, stateOf(core), fiber)
     if (typeof place === "string" || !isOpen(core, gate)) return Effect.fail(ended())
+    const inside = insideOf(core, fiber)
+    // The operation that runs the hook has the lock already.
+    if (inside !== undefined) {
+      return inside === "over"
+        ? Effect.fail(ended())
+        : Effect.onError(run, (cause) => Effect.sync(() => markFailed(core, cause)))
+    }
     return place.lock.withPermit(Effect.suspend(() =>
       isOpen(core, gate)
         ? Effect.onError(run, (cause) => Effect.sync(() => markFailed(core, cause)))

@@ -279,7 +279,12 @@ export const flushCommitting = (core: Core, frame: Frame | undefined): Effect.Ef
   Effect.suspend(() => {
     const { frames, unit } = stateOf(core)
     const isRoot = frame === undefined ? frames.length > 0 || !SessionState.isClean(unit) : frames[0]?.id === frame.id
-    return isRoot ? Effect.andThen(Events.beforeCommit(core), flush(core)) : flush(core)
+    if (!isRoot) return flush(core)
+    const { life } = stateOf(core)
+    return Effect.flatMap(Events.beforeCommit(core), (): Effect.Effect<void, FlushFailure> => {
+      const overtaken = outlivedError(core, life, "Session.commit")
+      return overtaken === undefined ? flush(core) : Effect.fail(overtaken)
+    })
   })
 
 /** Ends a level and those inside it, innermost first, each when its running operation is done. */

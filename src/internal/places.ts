@@ -21,6 +21,8 @@ export interface Inside {
   readonly core: Core
   /** `flush`: no other flush; `work`: anything but the end of the transaction; `over`: the transaction has ended. */
   readonly kind: "flush" | "work" | "over"
+  /** Set when the hook has ended: a fiber that it forked, and that is left, is one like any other. */
+  readonly left: { current: boolean }
 }
 
 export const Handling = Context.Reference<Inside | undefined>("effect-sql-session/internal/places/Handling", {
@@ -30,7 +32,7 @@ export const Handling = Context.Reference<Inside | undefined>("effect-sql-sessio
 /** What a fiber runs for this session. */
 export const insideOf = (core: Core, fiber: AnyFiber): Inside["kind"] | undefined => {
   const inside = fiber.getRef(Handling)
-  return inside?.core === core ? inside.kind : undefined
+  return inside?.core === core && !inside.left.current ? inside.kind : undefined
 }
 
 /** The savepoints without a bracket in which a fiber, or one that it was forked by, is. */

@@ -26,6 +26,7 @@ import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import { ensureBegun, flush } from "./levels.ts"
 import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
+import { knownKey } from "./operations.ts"
 import * as RelationSql from "./relationSql.ts"
 import * as SelectSql from "./selectSql.ts"
 import * as SqlText from "./sqlText.ts"
@@ -195,6 +196,15 @@ const fetch = (
   return stateOf(core).frames.length > 0 ? together : Effect.catch(together, () => reload(core, mapping, key))
 }
 
+/** A key that is marked, and that a pending row takes: the flush makes one update of both. */
+const isAddedAgain = (core: Core, key: IdentityKey.IdentityKey): boolean => {
+  const unit = unitOf(core)
+  return SessionState.isMarked(unit, key) && !HashMap.isEmpty(unit.pending) &&
+    SessionState.pendingRows(unit).some((pending) =>
+      knownKey(SessionState.withWritten(unit, pending))?.token === key.token
+    )
+}
+
 /** The row of a key: from memory unless it must be read. */
 export const get = (
   core: Core,
@@ -206,8 +216,8 @@ export const get = (
   Effect.suspend((): Effect.Effect<Option.Option<SessionState.Row>, ReadError> => {
     const mustRead = options?.lock !== undefined || options?.populateExisting === true
     const before = inMemory(core, key, false)
-    if (before === "deleted") return Effect.succeedNone
-    if (before !== "unknown" && !mustRead) return Effect.succeedSome(before)
+    if (before === "deleted" && !isAddedAgain(core, key)) return Effect.succeedNone
+    if (typeof before !== "string" && !mustRead) return Effect.succeedSome(before)
     return Effect.flatMap(autoflush(core), () => {
       const after = inMemory(core, key, true)
       if (after === "deleted") return Effect.succeedNone
@@ -382,6 +392,14 @@ export const refresh = (
     }
   )
 
+const linksBut = (
+  links: SessionState.Entry["links"],
+  attributes: ReadonlyArray<string>
+): SessionState.Entry["links"] => {
+  const left = Array.from(links ?? []).filter(([field]) => !attributes.includes(field))
+  return left.length === 0 ? undefined : new Map(left)
+}
+
 /** Takes in some fields of a row that was read again: what else the session had of it stays. */
 const keptBut = (
   core: Core,
@@ -394,7 +412,8 @@ const keptBut = (
   const entry: SessionState.Entry = {
     ...before,
     committed: Hydrate.instance(mapping, { ...before.committed, ...read }),
-    changed: before.changed.filter((field) => !attributes.includes(field))
+    changed: before.changed.filter((field) => !attributes.includes(field)),
+    links: linksBut(before.links, attributes)
   }
   const value = Hydrate.instance(mapping, { ...before.value, ...read })
   changeUnit(core, (unit) => SessionState.update(unit, entry, value, []))

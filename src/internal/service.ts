@@ -159,13 +159,15 @@ const told = <A, E>(
   entity: Entity.Any,
   effect: Effect.Effect<A, E>
 ): Effect.Effect<A, E | SessionEventError> =>
-  core.events.onTransition === undefined
-    ? effect
-    : Effect.tap(effect, (added) =>
-      Events.onTransition(core, "flush", () =>
-        (Array.isArray(added) ? added : [added]).map(() =>
-          Events.transition(mappingOf(core.registry, entity), undefined, "transient", "pending")
-        )))
+  core.events.onTransition === undefined ? effect : Effect.suspend(() => {
+    const before = unitOf(core)
+    const transition = Events.transition(mappingOf(core.registry, entity), undefined, "transient", "pending")
+    return Effect.tap(effect, (added) =>
+      Effect.onError(
+        Events.onTransition(core, "flush", () => (Array.isArray(added) ? added : [added]).map(() => transition)),
+        () => Effect.sync(() => changeUnit(core, (unit) => ({ ...before, nextRef: unit.nextRef })))
+      ))
+  })
 
 /** The version of a row that stands for the instance that the program gave: with what was included in that. */
 const asGiven = (core: Core, target: unknown, row: SessionState.Row): SessionState.Row =>

@@ -1,5 +1,5 @@
 /** What a program asks a session to write: taken into the state at once, written by the next flush. */
-import { Effect, Option, type Schema, SchemaIssue } from "effect"
+import { Effect, HashSet, Option, type Schema, SchemaIssue } from "effect"
 import * as Entity from "../Entity.ts"
 import type * as IdentityKey from "../IdentityKey.ts"
 import { mappingOf } from "../Registry.ts"
@@ -11,6 +11,7 @@ import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
 import * as Linking from "./linking.ts"
 import type { EntityMapping } from "./mapping.ts"
+import { knownKey } from "./operations.ts"
 import * as Reads from "./reads.ts"
 
 export type AddError = Schema.SchemaError | DetachedInstanceError
@@ -45,13 +46,26 @@ const checkRefs = (core: Core, mapping: EntityMapping, { refs, values }: Input.I
     })
   }, { discard: true })
 
+/** A key that is added again is not known as deleted any more. */
+const withoutTombstone = (
+  unit: SessionState.SessionState,
+  pending: SessionState.Pending
+): SessionState.SessionState => {
+  if (HashSet.size(unit.tombstones) === 0) return unit
+  const key = knownKey(pending)
+  return key === undefined ? unit : { ...unit, tombstones: HashSet.remove(unit.tombstones, key.token) }
+}
+
 const addChecked = (
   core: Core,
   mapping: EntityMapping,
   values: SessionState.Row
 ): Entity.EntityRef<unknown, unknown> => {
   const ref = Entity.makeRef<unknown, unknown>(mapping.entity, unitOf(core).nextRef, core)
-  changeUnit(core, (unit) => SessionState.add(unit, { ref, mapping, values }))
+  changeUnit(
+    core,
+    (unit) => withoutTombstone(SessionState.add(unit, { ref, mapping, values }), { ref, mapping, values })
+  )
   return ref
 }
 
