@@ -71,9 +71,12 @@ export type Merge<E extends Entity.Any> =
 type DeferredInput<E extends Entity.Any> = Partial<Omit<E["insert"]["~type.make.in"], keyof E["Type"]>>
 
 type Merged<R> = R extends Relation.Relation<infer _From, infer To, infer Value>
-  ? Value extends ReadonlyArray<unknown> ? ReadonlyArray<Partial<To>>
-  : Partial<To> | Option.Option<Partial<To>> | null
+  ? Value extends ReadonlyArray<unknown> ? ReadonlyArray<MergedRow<To>>
+  : MergedRow<To> | Option.Option<MergedRow<To>> | null
   : never
+
+/** The relations of what a relation leads to stand on its class, which its instances do not name. */
+type MergedRow<To> = Partial<To> & { readonly [relation: string]: unknown }
 
 /**
  * Options of `session.merge`.

@@ -158,7 +158,7 @@ const references = Effect.fnUntraced(function*(
     const other = single(value[relation.name])
     const ref = isAbsent(other) ? undefined : yield* mergeOne(self, target, other)
     if (ref === undefined && !isAbsent(other)) self.later.push({ from: value, relation, to: other as object })
-    else found.set(relation, ref)
+    found.set(relation, ref)
   }
   return found
 })
