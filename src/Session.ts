@@ -76,7 +76,7 @@ type Merged<R> = R extends Relation.Relation<infer _From, infer To, infer Value>
   : never
 
 /** The relations of what a relation leads to stand on its class, which its instances do not name. */
-type MergedRow<To> = Partial<To> & { readonly [relation: string]: unknown }
+type MergedRow<To> = Partial<To> | (Partial<To> & { readonly [relation: string]: unknown })
 
 /**
  * Options of `session.merge`.

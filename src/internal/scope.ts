@@ -24,7 +24,7 @@ export interface Scope {
   readonly joined: Record<string, unknown>
   readonly outer: Scope | undefined
   /** The number of tables that are named so far, in this query and those around it. */
-  readonly counter: { count: number }
+  readonly counter: { count: number; locks: boolean }
   /** Writes a query that stands inside of this one. */
   readonly subquery: (scope: Scope, query: Query.Any) => ReadonlyArray<Statement.Segment>
 }
@@ -82,7 +82,7 @@ const open = (
   columns: columnsOf(named, errors),
   joined: {},
   outer,
-  counter: outer?.counter ?? { count: 0 },
+  counter: outer?.counter ?? { count: 0, locks: false },
   subquery
 })
 

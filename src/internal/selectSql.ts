@@ -7,7 +7,7 @@ import { mappingOf, type Registry } from "../Registry.ts"
 import type { Errors } from "./comparing.ts"
 import * as Compiled from "./compiled.ts"
 import { fieldError } from "./input.ts"
-import type { Column, EntityMapping } from "./mapping.ts"
+import type { Column, EntityMapping, MappedRelation } from "./mapping.ts"
 import * as Placeholder from "./placeholder.ts"
 import * as Scope from "./scope.ts"
 
@@ -138,6 +138,7 @@ const checkNames = (scope: Scope.Scope, names: ReadonlyArray<string>): void => {
 }
 
 const lockIn = (scope: Scope.Scope, query: Query.Any): string => {
+  if (query.lock !== undefined) scope.counter.locks = true
   if (query.lock?.skipLocked === true && query.lock.noWait === true) {
     scope.errors.push(wrong(scope.tables[0]!.mapping, "lock", "skipLocked and noWait exclude each other"))
   }
@@ -191,6 +192,8 @@ const subquery = (outer: Scope.Scope, query: Query.Any): ReadonlyArray<Statement
 export interface Written {
   readonly fragment: Statement.Fragment
   readonly outputs: ReadonlyArray<Output> | undefined
+  /** It locks rows, itself or by a query inside it: that wants a transaction. */
+  readonly locks: boolean
 }
 
 const hasClauses = (query: Query.Any): boolean =>
@@ -213,8 +216,29 @@ export const printable = (
   query: Query.Any
 ): R.Result<Written, Schema.SchemaError> =>
   query.write === undefined
-    ? select(registry, mapping, query)
+    ? R.flatMap(inclusionsOf(mapping, query), () => select(registry, mapping, query))
     : R.fail(wrong(mapping, "query", "a query that writes is written by its session"))
+
+/** The relations that a query includes, or why it cannot. */
+export const inclusionsOf = (
+  mapping: EntityMapping,
+  { columns, inclusions }: Pick<Query.Any, "columns" | "inclusions">
+): R.Result<ReadonlyMap<string, MappedRelation>, Schema.SchemaError> => {
+  const found = new Map<string, MappedRelation>()
+  for (const [name, { again, relation }] of Object.entries(inclusions)) {
+    if (columns !== undefined) {
+      return R.fail(wrong(mapping, "include", "plain rows include nothing: select instances, or join"))
+    }
+    if (mapping.byField.has(name) || again === true) {
+      const of = again === true ? "another inclusion" : "a field"
+      return R.fail(wrong(mapping, name, `the name is that of ${of}: include under another name`))
+    }
+    const mapped = mapping.relations.find((one) => one.relation === relation)
+    if (mapped === undefined) return R.fail(wrong(mapping, name, `a relation of ${mapping.name} is wanted`))
+    found.set(name, mapped)
+  }
+  return R.succeed(found)
+}
 
 /** Writes a query, or says which value does not fit its field. */
 export const select = (
@@ -225,7 +249,7 @@ export const select = (
   if (query.source !== undefined) {
     return hasClauses(query)
       ? R.fail(fieldError(mapping, "fromStatement", new SchemaIssue.InvalidValue({ message: "takes no clauses" })))
-      : R.map(fromSource(mapping, query.source), (fragment) => ({ fragment, outputs: undefined }))
+      : R.map(fromSource(mapping, query.source), (fragment) => ({ fragment, outputs: undefined, locks: false }))
   }
   const errors: Errors = []
   const scope = Scope.make(registry, mapping, errors, subquery)
@@ -237,7 +261,7 @@ export const select = (
     return named.map(({ of }) => of)
   })
   const fragment = Statement.fragment([...segments, Statement.literal(lockIn(scope, query))])
-  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed({ fragment, outputs })
+  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed({ fragment, outputs, locks: scope.counter.locks })
 }
 
 const keyCondition = (mapping: EntityMapping): string =>

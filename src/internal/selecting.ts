@@ -25,21 +25,6 @@ import * as SelectSql from "./selectSql.ts"
 /** What an inclusion gives for each row, by the token of its key. */
 type Included = ReadonlyMap<string, unknown>
 
-const relationOf = (
-  mapping: EntityMapping,
-  name: string,
-  { again, relation }: Query.Inclusion
-): Effect.Effect<MappedRelation, Schema.SchemaError> => {
-  const taken = mapping.byField.has(name) || again === true
-  const message = taken
-    ? `the name is that of ${again === true ? "another inclusion" : "a field"}: include under another name`
-    : `a relation of ${mapping.name} is wanted`
-  const found = mapping.relations.find((mapped) => mapped.relation === relation)
-  return found === undefined || taken
-    ? Effect.fail(fieldError(mapping, name, new SchemaIssue.InvalidValue({ message })))
-    : Effect.succeed(found)
-}
-
 const isWhole = (query: Query.Any | undefined): boolean =>
   query === undefined ||
   (query.conditions.length === 0 && query.orderings.length === 0 && query.joins.length === 0 &&
@@ -109,8 +94,8 @@ const including = Effect.fnUntraced(function*(
   const names = Object.keys(inclusions)
   if (names.length === 0) return rows.map(({ value }) => value)
   const found: Array<readonly [name: string, included: Included]> = []
-  for (const name of names) {
-    const relation = yield* relationOf(mapping, name, inclusions[name]!)
+  const relations = yield* Effect.fromResult(SelectSql.inclusionsOf(mapping, { columns: undefined, inclusions }))
+  for (const [name, relation] of relations) {
     found.push([
       name,
       yield* inclusion(
@@ -137,14 +122,15 @@ const including = Effect.fnUntraced(function*(
 const checked = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
-  inclusions: Query.Any["inclusions"]
+  query: Query.Any
 ): Effect.fn.Return<void, Schema.SchemaError> {
-  for (const [name, inclusion] of Object.entries(inclusions)) {
-    const relation = yield* relationOf(mapping, name, inclusion)
-    if (inclusion.query === undefined) continue
-    const shape = RelationSql.shapeOf(core.registry, relation, inclusion.query)
+  const relations = yield* Effect.fromResult(SelectSql.inclusionsOf(mapping, query))
+  for (const [name, relation] of relations) {
+    const included = query.inclusions[name]!.query
+    if (included === undefined) continue
+    const shape = RelationSql.shapeOf(core.registry, relation, included)
     yield* Effect.fromResult(RelationSql.write(core.registry, shape, []))
-    yield* checked(core, shape.target, inclusion.query.inclusions)
+    yield* checked(core, shape.target, included)
   }
 })
 
@@ -210,14 +196,10 @@ export const select = (
     const mapping = mappingOf(core.registry, given.entity)
     return Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, Reads.ReadError> {
       const query = yield* Events.beforeExecute(core, given)
-      const { fragment, outputs } = yield* Effect.fromResult(SelectSql.select(core.registry, mapping, query))
-      if (query.columns !== undefined && Object.keys(query.inclusions).length > 0) {
-        const message = "plain rows include nothing: select instances, or join"
-        return yield* fieldError(mapping, "include", new SchemaIssue.InvalidValue({ message }))
-      }
-      yield* checked(core, mapping, query.inclusions)
+      const { fragment, locks, outputs } = yield* Effect.fromResult(SelectSql.select(core.registry, mapping, query))
+      yield* checked(core, mapping, query)
       yield* Reads.autoflush(core)
-      yield* Reads.beginFor(core, query.lock !== undefined)
+      yield* Reads.beginFor(core, locks)
       const rows = query.source === undefined
         ? yield* onConnection(core, core.sql`${fragment}`.values)
         : yield* sourceRows(core, mapping, fragment)
