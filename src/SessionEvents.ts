@@ -65,9 +65,11 @@ export type State = "transient" | "pending" | "persistent" | "deleted" | "detach
 /**
  * The hooks of the sessions of a maker: the option `events` of `SessionMaker.layer`.
  *
- * Hooks that belong to an operation run inside it, with the session at hand: its members work there at once, but for
- * those that begin or end transactions (`TransactionAlreadyBegunError`), and a flush inside a flush does nothing. After a
- * commit or rollback the transaction is over: there the session fails with `TransactionClosedError`.
+ * Hooks that belong to an operation run inside it, with the session at hand, and plain statements of the client join its
+ * transaction. The session's members work there without waiting for the operation to end. Those that begin or end a
+ * transaction fail with `TransactionAlreadyBegunError`, a savepoint with `TransactionClosedError`, and a flush inside a
+ * flush does nothing. After a commit or rollback the transaction is over: there the session fails with
+ * `TransactionClosedError`.
  *
  * @example
  * ```ts

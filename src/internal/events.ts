@@ -1,15 +1,23 @@
 /** Runs the hooks of a session, inside the operation that they belong to. */
-import { Effect, HashMap } from "effect"
+import { Context, Effect, Function, HashMap } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import { SessionEventError } from "../SessionError.ts"
 import type { Changed, Changes, Handler, SessionEvents, Transition } from "../SessionEvents.ts"
 import type * as SessionState from "../SessionState.ts"
-import { type Core, serviceOf } from "./core.ts"
+import { type Core, serviceOf, stateOf } from "./core.ts"
 import type { EntityMapping } from "./mapping.ts"
 import { Handling, type Inside } from "./places.ts"
 import { sessionTag } from "./tags.ts"
 
 type Name = keyof SessionEvents
+
+/** Plain statements of the client belong to the transaction of the operation. */
+const joined = (core: Core) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const level = stateOf(core).frames.findLast(({ parked }) => parked !== undefined)
+  return level === undefined
+    ? effect
+    : Effect.updateContext(effect, (context: Context.Context<R>) => Context.merge(context, level.parked!.services))
+}
 
 /** Runs one hook; what it fails with, and what it dies of, is its own error. */
 const run = <A>(
@@ -24,6 +32,7 @@ const run = <A>(
       Effect.mapError((cause) => new SessionEventError({ event: name, cause })),
       Effect.provideService(sessionTag, serviceOf(core)),
       Effect.provideService(Handling, { core, kind: inside, left }),
+      inside === "over" ? Function.identity : joined(core),
       Effect.ensuring(Effect.sync(() => {
         left.current = true
       }))
@@ -39,7 +48,7 @@ const hook =
     })
 
 export const beforeFlush = (core: Core) => hook(core, "beforeFlush")("flush")
-export const afterBegin = (core: Core) => hook(core, "afterBegin")("work")
+export const afterBegin = (core: Core) => hook(core, "afterBegin")("flush")
 export const beforeCommit = (core: Core) => hook(core, "beforeCommit")("work")
 export const afterCommit = (core: Core) => hook(core, "afterCommit")("over")
 export const afterRollback = (core: Core) => hook(core, "afterRollback")("over")
