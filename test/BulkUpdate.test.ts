@@ -262,6 +262,27 @@ layer(league)((it) => {
         })
       ))
 
+    for (
+      const [title, write] of [
+        ["an expression", Query.update(Player, (one) => ({ score: one.score.plus(1) }))],
+        ["returning", Query.returning(Query.update(Player, { score: 11 }))]
+      ] as const
+    ) {
+      it.effect(`changes and links that wait stay, also with ${title}`, () =>
+        withRows(
+          twoTeams,
+          Effect.fnUntraced(function*(session) {
+            const ada = yield* player(session, 1)
+            yield* session.update(ada, { name: "Mine" })
+            yield* session.link(ada, Player.host, yield* session.add(Team, { id: 3, name: "Green" }))
+            // One of the two gives rows, which are of no interest here.
+            yield* session.withoutAutoflush(session.execute(write as Query.Select<Player>))
+            yield* session.flush
+            assert.include(yield* rowsOf(session, "players"), "(1,1,3,Mine,11,3)")
+          })
+        ))
+    }
+
     it.effect("an expired row is read again", () =>
       withRows(
         twoTeams,
@@ -312,10 +333,12 @@ layer(league)((it) => {
           const one = yield* session.getOne(Loud, 1)
           yield* session.execute(Query.where(Query.update(Loud, { label: "quiet" }), { id: 1 }))
           assert.strictEqual((yield* session.current(one)).label, "QUIET")
-          const [given] = yield* session.all(Query.update(Loud, { label: "soft" }).pipe(
-            Query.where({ id: 2 }),
-            Query.returning
-          ))
+          const [given] = yield* session.all(
+            Query.update(Loud, { label: "soft" }).pipe(
+              Query.where({ id: 2 }),
+              Query.returning
+            )
+          )
           assert.strictEqual(given!.label, "SOFT")
           assert.strictEqual(yield* session.getOne(Loud, 2), given)
         })
@@ -342,7 +365,9 @@ layer(league)((it) => {
           const seats = yield* session.all(Query.orderBy(Query.select(Seat), (one) => [one.hall, one.place]))
           yield* session.execute(Query.where(Query.update(Seat, { owner: "me" }), { hall: "A" }))
           const owners = Effect.forEach(seats, (seat) => Effect.map(session.current(seat), ({ owner }) => owner))
-          const log = yield* statements(Effect.map(owners, (found) => assert.deepStrictEqual(found, ["me", "me", null])))
+          const log = yield* statements(
+            Effect.map(owners, (found) => assert.deepStrictEqual(found, ["me", "me", null]))
+          )
           assert.lengthOf(log, 0)
         })
       ))

@@ -240,7 +240,9 @@ const checks = {
   )
 } satisfies Record<string, Step>
 
-const operations = Object.values(steps)
+/** Ends of levels, and changes of orders, are drawn more often than the rest. */
+const often = [steps.begin, steps.undo, steps.rollback, steps.rename, steps.relabel]
+const operations: ReadonlyArray<Step> = [...Object.values(steps), ...often, ...often, ...often]
 const looks = Object.values(checks)
 
 const below = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: maximum - 1 }))

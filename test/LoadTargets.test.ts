@@ -243,6 +243,18 @@ layer(library)("load", (it) => {
         assert.deepStrictEqual(log, [])
       })))
 
+    it.effect("whose key waits for a pending row, of a row that the flush deletes, fails with ObjectDeletedError", () =>
+      withLibrary(Effect.fnUntraced(function*(session) {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`TRUNCATE loans, reminders`
+        const [author, book] = [yield* session.getOne(Author, ada), yield* session.getOne(Book, zebras)]
+        yield* session.link(book, Book.editor, yield* session.add(Author, { name: "Di" }))
+        yield* session.delete(author)
+        const error = yield* Effect.flip(session.withoutAutoflush(session.load(book, Book.editor)))
+        assert.strictEqual(error._tag, "ObjectDeletedError")
+        assert.match(error.message, /^Book 1/)
+      })))
+
     it.effect("of a row that a waiting delete takes along is flushed first, and fails with ObjectDeletedError", () =>
       withLibrary(Effect.fnUntraced(function*(session) {
         const sql = yield* SqlClient.SqlClient

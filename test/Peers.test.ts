@@ -151,6 +151,15 @@ layer(library)("peers", (it) => {
         })))
   })
 
+  it.effect("that are paired with one row have one instance of it", () =>
+    among(3, (session) =>
+      Effect.gen(function*() {
+        const rows = yield* session.all(books)
+        const subjects = yield* Effect.forEach(rows, (book) => session.load(book, Book.subjects))
+        assert.strictEqual(subjects[0]![0], subjects[2]![0])
+        assert.strictEqual(subjects[0]![0], yield* session.getOne(Subject, 2))
+      })))
+
   describe("a call, or a maker, with peers: false", () => {
     it.effect("reads for one row alone", () =>
       among(10, (session) =>

@@ -36,12 +36,13 @@ layer(library)((it) => {
           Query.join({ book: Author.books }),
           Query.orderBy((author, { book }) => [author.id, book.title])
         )
+        const result = yield* session.execute(query)
+        assert.strictEqual(result.all[0], result.all[1])
+        assert.strictEqual(yield* session.getOne(Author, AuthorId.make(1)), result.all[0])
         assert.deepStrictEqual(yield* found(session, query, "name"), [
           ["Ada", "Ada", "Ben"],
           `${authorText} JOIN "books" AS t1 ON t1."author_id" = t."id" ORDER BY t."id", t1."title"`
         ])
-        const result = yield* session.execute(query)
-        assert.strictEqual(result.all[0], result.all[1])
         assert.deepStrictEqual(result.unique.all.map(({ name }) => name), ["Ada", "Ben"])
       })))
 

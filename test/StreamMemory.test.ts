@@ -38,9 +38,6 @@ describe("a stream of a million rows", () => {
               return
             }
             const { heapUsed, rss } = process.memoryUsage()
-            if (before === 0) {
-              before = rss
-            }
             peak = Math.max(peak, rss - before)
             heap = Math.max(heap, heapUsed)
           }))
