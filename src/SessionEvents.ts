@@ -66,7 +66,7 @@ export type State = "transient" | "pending" | "persistent" | "deleted" | "detach
  * The hooks of the sessions of a maker: the option `events` of `SessionMaker.layer`.
  *
  * Hooks that belong to an operation run inside it, with the session at hand, and plain statements of the client join its
- * transaction. The session's members work there without waiting for the operation to end. Those that begin or end a
+ * transaction, if there is one by then. The session's members work there without waiting for the operation to end. Those that begin or end a
  * transaction fail with `TransactionAlreadyBegunError`, a savepoint with `TransactionClosedError`, and a flush inside a
  * flush does nothing. After a commit or rollback the transaction is over: there the session fails with
  * `TransactionClosedError`.
