@@ -168,6 +168,8 @@ const present = (of: Expr<unknown>): Decode | undefined => {
  * @category columns
  * @since 0.1.0
  */
+// Its first argument is a schema, not what is piped.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const expression = <S extends Schema.Top>(schema: S, of: Statement.Fragment): Expression.Column<S["Type"]> => {
   const codec = Codec.make(schema)
   return Expression.typed(of, codec)

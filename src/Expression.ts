@@ -558,6 +558,8 @@ export const isNullable = (of: Statement.Fragment): boolean => !(of instanceof C
  *
  * @internal
  */
+// Called by the modules of queries only.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const typed = <T>(
   of: Statement.Fragment,
   codec: { readonly check: Decode; readonly read: Decode; readonly kind: Operands["kind"] }
@@ -580,6 +582,8 @@ export const typed = <T>(
  *
  * @internal
  */
+// Called by the modules of queries only.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const derived = <T>(
   of: Statement.Fragment,
   before: string,

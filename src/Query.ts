@@ -624,6 +624,8 @@ export const having: {
  * @category constructors
  * @since 0.1.0
  */
+// A constructor: its first argument is an entity.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const fromStatement = <E extends Entity.Any>(entity: E, statement: Statement.Fragment): Select<E["Type"]> =>
   changed(selectOf<E["Type"]>(entity), { source: statement })
 
@@ -644,6 +646,8 @@ export const fromStatement = <E extends Entity.Any>(entity: E, statement: Statem
  * @category constructors
  * @since 0.1.0
  */
+// A constructor: its first argument is an entity.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const fromCompiled = <E extends Entity.Any>(entity: E, compiled: Compiled): Select<E["Type"]> =>
   changed(selectOf<E["Type"]>(entity), { source: { sql: compiled.sql, parameters: compiled.parameters } })
 
@@ -742,6 +746,8 @@ export interface KeysetOptions<E> {
  * @category writing
  * @since 0.1.0
  */
+// A constructor: its first argument is an entity.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const update = <E extends Entity.Any>(
   entity: E,
   patch: NoInfer<PatchOf<E> | ((columns: Expression.Columns<E["Type"]>) => PatchOf<E>)>
@@ -813,6 +819,8 @@ export const remove = <E extends Entity.Any>(entity: E): Select<E["Type"], never
  * @category writing
  * @since 0.1.0
  */
+// A constructor: its first argument is an entity.
+// @effect-diagnostics-next-line missingPipeableSignature:off
 export const insert = <E extends Entity.Any>(
   entity: E,
   inputs: ReadonlyArray<Entity.Insert<E>>
@@ -846,20 +854,30 @@ export const insert = <E extends Entity.Any>(
  * @category writing
  * @since 0.1.0
  */
-export const onConflict = <const F extends string>(
-  fields: F | ReadonlyArray<F>,
+export const onConflict: {
+  (
+    fields: string | ReadonlyArray<string>,
+    action?: "nothing" | { readonly update: ReadonlyArray<string> | "all" }
+  ): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J>(
+    self: Select<E, A, J>,
+    fields: string | ReadonlyArray<string>,
+    action?: "nothing" | { readonly update: ReadonlyArray<string> | "all" }
+  ): Select<E, A, J>
+} = Fn.dual((args) => isQuery(args[0]), (
+  self: Select<unknown>,
+  fields: string | ReadonlyArray<string>,
   action: "nothing" | { readonly update: ReadonlyArray<string> | "all" } = "nothing"
 ) =>
-<E, A, J>(self: Select<E, A, J>): Select<E, A, J> =>
   changed(self, {
     write: {
-      ...self.write!,
+      ...(self.write ?? { inputs: [], patch: undefined }),
       conflict: {
         fields: typeof fields === "string" ? [fields] : fields,
         update: action === "nothing" ? undefined : action.update
       }
     }
-  })
+  }))
 
 /**
  * Makes a write give the instances that it has written: as they are now, or as they were, of a `remove`.

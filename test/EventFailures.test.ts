@@ -1,4 +1,6 @@
 /** Hooks that fail, and hooks that use the session in ways that they cannot. */
+// Hooks fail with whatever they do.
+// @effect-diagnostics anyUnknownInErrorContext:off
 import { assert, describe, layer } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber } from "effect"
 import { Query, Session, SessionError, type SessionEvents, SessionMaker } from "effect-sql-session"

@@ -235,13 +235,12 @@ layer(blog)("hooks", (it) => {
       Effect.suspend(() => {
         let calls = 0
         const events: SessionEvents = {
-          afterFlush: ({ inserted }) =>
-            Effect.gen(function*() {
-              calls++
-              const session = yield* Session
-              if (calls === 1) yield* session.add(Tag, { label: `${inserted.length} inserted` })
-              yield* session.flush
-            })
+          afterFlush: Effect.fnUntraced(function*({ inserted }) {
+            calls++
+            const session = yield* Session
+            if (calls === 1) yield* session.add(Tag, { label: `${inserted.length} inserted` })
+            yield* session.flush
+          })
         }
         return withEvents(events, (session) =>
           Effect.gen(function*() {
@@ -295,13 +294,12 @@ layer(blog)("hooks", (it) => {
     it.effect("onLoad of a read may change what was loaded", () =>
       Effect.suspend(() => {
         const events: SessionEvents = {
-          onLoad: (loaded) =>
-            Effect.gen(function*() {
-              const session = yield* Session
-              for (const { instance } of loaded) {
-                if (instance instanceof User) yield* session.update(instance, { email: `${instance.name}@x` })
-              }
-            })
+          onLoad: Effect.fnUntraced(function*(loaded) {
+            const session = yield* Session
+            for (const { instance } of loaded) {
+              if (instance instanceof User) yield* session.update(instance, { email: `${instance.name}@x` })
+            }
+          })
         }
         return withEvents(events, (session) =>
           Effect.gen(function*() {

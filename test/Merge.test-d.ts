@@ -1,3 +1,5 @@
+// Nothing runs here: the types are the test.
+// @effect-diagnostics floatingEffect:off
 import { describe, expectTypeOf, it } from "@effect/vitest"
 import { type Effect, Option } from "effect"
 import type { SessionError } from "effect-sql-session"

@@ -1,4 +1,6 @@
 /** Runs the hooks of a session, inside the operation that they belong to. */
+// A hook of a program fails with whatever it does: here that becomes the session's own error.
+// @effect-diagnostics anyUnknownInErrorContext:off
 import { Context, Effect, Function, HashMap } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import { SessionEventError } from "../SessionError.ts"
