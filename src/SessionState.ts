@@ -396,8 +396,8 @@ export const load = (self: SessionState, entries: ReadonlyArray<Entry>): Session
     dirty: HashSet.size(self.dirty) === 0 ? self.dirty : Entries.without(self.dirty, entries),
     detached: HashSet.size(self.detached) === 0 ? self.detached : Entries.without(self.detached, entries),
     collections: Collections.read(self, entries),
-    orphans: entries.reduce((orphans, entry) => Linking.withoutSubject(orphans, entry.key.token), self.orphans),
-    replaced: entries.reduce((replaced, entry) => Linking.withoutSubject(replaced, entry.key.token), self.replaced)
+    orphans: Linking.withoutRows(self.orphans, entries),
+    replaced: Linking.withoutRows(self.replaced, entries)
   }
 }
 

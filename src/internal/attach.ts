@@ -1,24 +1,30 @@
 /** Takes rows that were read into the identity map. */
-import { Effect, Result as R, type Schema } from "effect"
-import type * as IdentityKey from "../IdentityKey.ts"
+import { Effect, Result as R, Schema } from "effect"
+import * as IdentityKey from "../IdentityKey.ts"
 import type { SessionEventError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { changeUnit, type Core, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
-import { type EntityMapping, keyOf } from "./mapping.ts"
+import type { EntityMapping } from "./mapping.ts"
 
+/** The key of a row, or why it cannot be decoded. */
 const keyOfRow = (
   mapping: EntityMapping,
   row: ReadonlyArray<unknown>
-): R.Result<IdentityKey.IdentityKey, Schema.SchemaError> => {
-  const key: Record<string, unknown> = {}
+): IdentityKey.IdentityKey | Schema.SchemaError => {
+  const values: Array<unknown> = []
   for (const column of mapping.key) {
-    const decoded = Hydrate.decode(mapping, column, row[column.index])
-    if (R.isFailure(decoded)) return R.fail(decoded.failure)
-    key[column.field] = decoded.success
+    const encoded = row[column.index]
+    if (column.codec.isPlain(encoded)) {
+      values.push(encoded)
+      continue
+    }
+    const decoded = Hydrate.decode(mapping, column, encoded)
+    if (R.isFailure(decoded)) return decoded.failure
+    values.push(decoded.success)
   }
-  return R.succeed(keyOf(mapping, key))
+  return IdentityKey.make(mapping.name, values)
 }
 
 export interface Attached {
@@ -62,30 +68,26 @@ const taken = (
   const loaded: Array<SessionState.Entry> = []
   const again: Array<IdentityKey.IdentityKey> = []
   const seen = options.repeats === true ? new Map<string, Attached>() : undefined
-  const attachOne = (
-    key: IdentityKey.IdentityKey,
-    row: ReadonlyArray<unknown>
-  ): R.Result<Attached, Schema.SchemaError> => {
+  const attachOne = (key: IdentityKey.IdentityKey, row: ReadonlyArray<unknown>): Attached | Schema.SchemaError => {
     keys.push(key)
     const known = kept(unit, key, options)
     if (known !== undefined) {
       if (known.batch !== batch) again.push(key)
-      return R.succeed({ key, value: known.value })
+      return { key, value: known.value }
     }
-    return R.map(Hydrate.fromRow(mapping, row, 0), (value) => {
-      loaded.push(SessionState.entryOf(unit, mapping, key, value, batch))
-      return { key, value }
-    })
+    const value = Hydrate.fromRow(mapping, row, 0)
+    if (R.isFailure(value)) return value.failure
+    loaded.push(SessionState.entryOf(unit, mapping, key, value.success, batch))
+    return { key, value: value.success }
   }
   const found: Array<Attached> = []
   for (const row of rows) {
     const key = keyOfRow(mapping, row)
-    if (R.isFailure(key)) return R.fail(key.failure)
-    const before = seen?.get(key.success.token)
-    const attached = before === undefined ? attachOne(key.success, row) : R.succeed(before)
-    if (R.isFailure(attached)) return R.fail(attached.failure)
-    seen?.set(key.success.token, attached.success)
-    found.push(attached.success)
+    if (Schema.isSchemaError(key)) return R.fail(key)
+    const attached = seen?.get(key.token) ?? attachOne(key, row)
+    if (Schema.isSchemaError(attached)) return R.fail(attached)
+    seen?.set(key.token, attached)
+    found.push(attached)
   }
   changeUnit(core, (unit) => SessionState.seenAgain(SessionState.load(unit, loaded), again, batch))
   return R.succeed({ found, loaded })

@@ -33,6 +33,13 @@ export const withoutSubject = <U extends Unlinked>(
 ): HashMap.HashMap<string, U> =>
   HashMap.isEmpty(unlinked) ? unlinked : HashMap.filter(unlinked, ({ child }) => idOf(child) !== id)
 
+/** As `withoutSubject`, for rows that were read again. */
+export const withoutRows = <U extends Unlinked>(
+  unlinked: HashMap.HashMap<string, U>,
+  rows: ReadonlyArray<{ readonly key: IdentityKey.IdentityKey }>
+): HashMap.HashMap<string, U> =>
+  HashMap.isEmpty(unlinked) ? unlinked : rows.reduce((left, { key }) => withoutSubject(left, key.token), unlinked)
+
 /** Keeps what is about pending rows: those do not expire. */
 export const ofPending = <U extends Unlinked>(unlinked: HashMap.HashMap<string, U>): HashMap.HashMap<string, U> =>
   HashMap.isEmpty(unlinked) ? unlinked : HashMap.filter(unlinked, ({ child }) => child._tag === "Ref")
