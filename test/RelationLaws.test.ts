@@ -85,7 +85,8 @@ layer(makers(Graph, server(graphTables)))((it) => {
     "a session, the database and plain maps agree after any program of links, cascades, savepoints and rollbacks",
     { steps: programs },
     ({ steps }) => agree(steps),
-    { timeout: 240_000, arbitrary: { runs: 500, maxShrinks: 2000 } }
+    // The same programs in every run of the suite; another seed looks at others.
+    { timeout: 240_000, arbitrary: { runs: 500, seed: 20261122, maxShrinks: 2000 } }
   )
 
   it.effect("the programs have done everything often enough to tell", () =>
