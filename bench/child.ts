@@ -20,11 +20,15 @@ const stopwatch = () => {
   }
 }
 
-const answer = Effect.fnUntraced(function*(peer: Peer, { count, token, workload }: Request): Effect.fn.Return<Answer> {
+const answer = Effect.fnUntraced(function*(
+  peer: Peer,
+  { count, token, workload }: Request
+): Effect.fn.Return<Answer> {
   const run = peer.workloads[workload]
   if (run === undefined) return { _tag: "Missing" }
+  const { connections } = definitions[workload]
   const watch = stopwatch()
-  const result = yield* Effect.promise(() => run({ count, token, watch }))
+  const result = yield* Effect.promise(() => run({ count, connections, token, watch }))
   const problem = definitions[workload].checkResult(result, count)
   if (problem !== undefined) return { _tag: "Wrong", problem }
   return { _tag: "Done", ...watch.read(), peakRss: process.resourceUsage().maxRSS * 1024 }

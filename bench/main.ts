@@ -5,6 +5,7 @@ import { Console, Effect, Layer, Option, Predicate, Redacted } from "effect"
 import { CliConfig, CliError, CliOutput, Command, Flag, GlobalFlag } from "effect/cli"
 import * as Data from "./data.ts"
 import { measure } from "./measure.ts"
+import * as Packages from "./packages.ts"
 import { type Name, names } from "./peer.ts"
 import * as Server from "./server.ts"
 import * as Table from "./table.ts"
@@ -30,8 +31,6 @@ const url = Flag.String("url").pipe(
 const items = (text: Option.Option<string>, all: ReadonlyArray<string>): ReadonlyArray<string> =>
   Option.match(text, { onNone: () => all, onSome: (some) => some.split(",") })
 
-const peerNames = ["raw", "ours"]
-
 interface Flags {
   readonly quick: boolean
   readonly only: Option.Option<string>
@@ -40,9 +39,20 @@ interface Flags {
   readonly url: Option.Option<string>
 }
 
+/** All peers, and their packages; a quick run does not install them. */
+const wanted = Effect.fnUntraced(function*({ peers, quick }: Flags) {
+  const installed = yield* Packages.areInstalled
+  const names = items(peers, quick && !installed ? Packages.local : Packages.peers)
+  if (!installed && names.some((name) => !Packages.local.includes(name))) {
+    yield* Console.log("Installing the packages of bench...")
+    yield* Packages.install
+  }
+  return names
+})
+
 const run = Effect.fn("bench")(function*(flags: Flags) {
   const url = yield* Option.match(flags.url, { onNone: () => Server.start, onSome: Effect.succeed })
-  const peers = items(flags.peers, peerNames)
+  const peers = yield* wanted(flags)
   const only = items(flags.only, names)
   const measured = Effect.gen(function*() {
     yield* Data.createTables
@@ -67,7 +77,7 @@ const command = Command.make(
   {
     quick,
     only: list("only", `Of ${names.join(", ")}; all without it`),
-    peers: list("peers", `Of ${peerNames.join(", ")}; all without it`),
+    peers: list("peers", `Of ${Packages.peers.join(", ")}; all without it`),
     rounds,
     url
   },

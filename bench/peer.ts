@@ -12,6 +12,8 @@ export interface Stopwatch {
 export interface Input {
   /** How many: users of W1, W2, W3 and W5, reads, transactions, hits, rows of the stream. */
   readonly count: number
+  /** W6 and W6c: how many transactions at once. */
+  readonly connections: number
   /** The number of the repeat, so that two repeats never write the same values. */
   readonly token: number
   readonly watch: Stopwatch

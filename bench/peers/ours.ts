@@ -1,8 +1,8 @@
 /** This library. */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, ManagedRuntime, Redacted, Schema, type Scope, Stream } from "effect"
-import { Entity, Query, Registry, Relation, Session, type SessionError, SessionMaker } from "effect-sql-session"
 import { Model } from "effect/schema"
+import { Entity, Query, Registry, Relation, Session, type SessionError, SessionMaker } from "../../src/index.ts"
 import * as Data from "../data.ts"
 import type { Input, Name, Peer, UserRow } from "../peer.ts"
 
@@ -88,19 +88,21 @@ const updates = inSession(Effect.fnUntraced(function*(session, { token, watch })
   watch.stop()
 }))
 
-const transactions = (fibers: number): Run =>
-  Effect.fnUntraced(function*({ count, watch }) {
-    const maker = yield* SessionMaker
-    const transaction = Effect.fnUntraced(function*(id: number) {
-      const session = yield* Session
-      const user = yield* session.getOne(User, id)
-      yield* session.update(user, { age: (user.age ?? 0) + 1 })
-    })
-    const ids = Data.numbered(count, (id) => id)
-    watch.start()
-    yield* Effect.forEach(ids, (id) => maker.withTransaction(transaction(id)), { concurrency: fibers, discard: true })
-    watch.stop()
+const transactions: Run = Effect.fnUntraced(function*({ connections, count, watch }) {
+  const maker = yield* SessionMaker
+  const transaction = Effect.fnUntraced(function*(id: number) {
+    const session = yield* Session
+    const user = yield* session.getOne(User, id)
+    yield* session.update(user, { age: (user.age ?? 0) + 1 })
   })
+  const ids = Data.numbered(count, (id) => id)
+  watch.start()
+  yield* Effect.forEach(ids, (id) => maker.withTransaction(transaction(id)), {
+    concurrency: connections,
+    discard: true
+  })
+  watch.stop()
+})
 
 const hits = inSession(Effect.fnUntraced(function*(session, { count, watch }) {
   const loaded = yield* session.all(users)
@@ -135,8 +137,8 @@ const runs: { readonly [N in Name]: Run } = {
   W3: loadPosts,
   W4: pointReads,
   W5: updates,
-  W6: transactions(1),
-  W6c: transactions(16),
+  W6: transactions,
+  W6c: transactions,
   W7: hits,
   W8: stream
 }

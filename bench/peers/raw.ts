@@ -76,18 +76,17 @@ const updates: Run = Effect.fnUntraced(function*({ token, watch }) {
   watch.stop()
 })
 
-const transactions = (fibers: number): Run =>
-  Effect.fnUntraced(function*({ count, watch }) {
-    const sql = yield* SqlClient.SqlClient
-    const transaction = Effect.fnUntraced(function*(id: number) {
-      const [user] = yield* readUser(sql, id)
-      yield* sql`UPDATE users SET age = ${(user?.age ?? 0) + 1} WHERE id = ${id}`
-    })
-    const ids = Data.numbered(count, (id) => id)
-    watch.start()
-    yield* Effect.forEach(ids, (id) => sql.withTransaction(transaction(id)), { concurrency: fibers, discard: true })
-    watch.stop()
+const transactions: Run = Effect.fnUntraced(function*({ connections, count, watch }) {
+  const sql = yield* SqlClient.SqlClient
+  const transaction = Effect.fnUntraced(function*(id: number) {
+    const [user] = yield* readUser(sql, id)
+    yield* sql`UPDATE users SET age = ${(user?.age ?? 0) + 1} WHERE id = ${id}`
   })
+  const ids = Data.numbered(count, (id) => id)
+  watch.start()
+  yield* Effect.forEach(ids, (id) => sql.withTransaction(transaction(id)), { concurrency: connections, discard: true })
+  watch.stop()
+})
 
 const stream: Run = Effect.fnUntraced(function*({ watch }) {
   const sql = yield* SqlClient.SqlClient
@@ -112,8 +111,8 @@ const runs: { readonly [N in Exclude<Name, "W7">]: Run } = {
   W3: loadPosts,
   W4: pointReads,
   W5: updates,
-  W6: transactions(1),
-  W6c: transactions(16),
+  W6: transactions,
+  W6c: transactions,
   W8: stream
 }
 
