@@ -720,6 +720,12 @@ export interface SessionService {
   readonly close: Effect.Effect<void>
   /** As `close`, but the session can be used again; its refs are detached. Does nothing after `close`. */
   readonly reset: Effect.Effect<void>
+  /**
+   * As `reset`, but the connection is ended instead of returned to the pool, which opens another one: for a connection
+   * that is not to be trusted any more (`invalidate` in SQLAlchemy). The server rolls back what was begun on it. Does
+   * nothing after `close`; inside an outer `sql.withTransaction`, whose connection it is, it is `reset`.
+   */
+  readonly invalidate: Effect.Effect<void>
   /** What the maker, or the program, wants to keep with the session. */
   readonly info: Readonly<Record<string, unknown>>
   /** The entities that the session knows. */

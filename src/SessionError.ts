@@ -471,6 +471,9 @@ export class MappingError extends Schema.TaggedError<MappingError>("effect-sql-s
  * Fails a commit whose connection was lost before the server answered: the transaction may have been committed or not.
  * Never retryable; the session is as after a rollback, with everything expired. Read what it wrote to find out.
  *
+ * With `confirmCommit` the session asks the server on a new connection, and fails with this only if it could not be
+ * asked: `transactionId` is then what `pg_xact_status` takes.
+ *
  * @example
  * ```ts
  * import { Effect, Option, Schema } from "effect"
@@ -497,12 +500,67 @@ export class MappingError extends Schema.TaggedError<MappingError>("effect-sql-s
 export class CommitOutcomeUnknown
   extends Schema.TaggedError<CommitOutcomeUnknown>("effect-sql-session/SessionError/CommitOutcomeUnknown")(
     "CommitOutcomeUnknown",
-    { cause: Schema.Defect() }
+    { cause: Schema.Defect(), transactionId: Schema.UndefinedOr(Schema.String) }
   )
 {
   override get message(): string {
-    return "The connection was lost during COMMIT: the transaction may have been committed or not. Read what it wrote " +
-      "before you try it again."
+    const id = this.transactionId === undefined ? "the transaction" : `transaction ${this.transactionId}`
+    return `The connection was lost during COMMIT: ${id} may have been committed or not. Read what it wrote before you ` +
+      "try it again."
+  }
+}
+
+/**
+ * Why a session has got no connection: the `reason.cause` of the `SqlError` with which a wait fails that was longer than
+ * `acquireTimeout` of the session maker. Times are in milliseconds.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Session, SessionError, SessionMaker } from "effect-sql-session"
+ *
+ * const program = Effect.gen(function*() {
+ *   const { withTransaction } = yield* SessionMaker
+ *   return yield* withTransaction(Effect.flatMap(Session, (session) => session.flush))
+ * }).pipe(Effect.tapErrorTag("SqlError", ({ reason }) =>
+ *   reason.cause instanceof SessionError.AcquireTimeoutError
+ *     ? Effect.logWarning("The pool is exhausted", reason.cause.holders)
+ *     : Effect.void))
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AcquireTimeoutError
+  extends Schema.TaggedError<AcquireTimeoutError>("effect-sql-session/SessionError/AcquireTimeoutError")(
+    "AcquireTimeoutError",
+    {
+      timeout: Schema.Finite,
+      /** The connections that the pool may have; unknown for a client that is not a `PgClient`. */
+      poolSize: Schema.UndefinedOr(Schema.Finite),
+      /** What the open sessions of the maker hold. The rest is held by plain statements, or by other makers. */
+      holders: Schema.Array(Schema.Struct({
+        session: Schema.Finite,
+        fiber: Schema.Finite,
+        span: Schema.UndefinedOr(Schema.String),
+        purpose: Schema.Literals(["transaction", "read"]),
+        heldFor: Schema.Finite
+      }))
+    }
+  )
+{
+  override get message(): string {
+    const held = this.holders.map(({ fiber, heldFor, purpose, session, span }) =>
+      `session ${session}, ${purpose} of fiber ${fiber}${span === undefined ? "" : ` in span "${span}"`}, for ${
+        heldFor / 1000
+      } s`
+    )
+    const pool = this.poolSize === undefined ? "the pool" : `the pool of ${this.poolSize}`
+    return `No connection of ${pool} came free within ${this.timeout / 1000} s. Sessions of this maker hold ` +
+      `${held.length}${
+        held.length === 0 ? "" : ` (${held.join("; ")})`
+      }; what else is taken is held by plain statements ` +
+      "or by other makers. A transaction that waits for another one of the same program may be the cause."
   }
 }
 

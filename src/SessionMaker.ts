@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, type Schedule, type Scope } from "effect"
+import { Context, type Duration, Effect, Layer, type Metric, type Schedule, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import * as Catalog from "./internal/catalog.ts"
@@ -57,6 +57,19 @@ export interface Options {
    * belongs to is loaded with it. Default: 10,000.
    */
   readonly loadBatchSize?: number | undefined
+  /**
+   * How long a session waits for a connection of the pool. Then it fails with `SqlError` (`ConnectionError`), whose
+   * `reason.cause` is an `AcquireTimeoutError` that says who holds what. Default: 30 seconds.
+   */
+  readonly acquireTimeout?: Duration.Input | undefined
+  /**
+   * How long a server may leave one statement unanswered, `COMMIT` among them. Then the connection counts as lost: it is
+   * ended, and the statement fails with `SqlError` (`ConnectionError`). A peer that has gone silent cannot hold a program
+   * for ever; set more for statements that take more. Default: 15 minutes. `ROLLBACK` is given 5 seconds.
+   */
+  readonly replyTimeout?: Duration.Input | undefined
+  /** `confirmCommit` of the transactions that do not say otherwise. Default: false. */
+  readonly confirmCommit?: boolean | undefined
   /** What runs around flushes, transactions, statements and loads. */
   readonly events?: SessionEvents | undefined
   /** What a program wants to keep with its sessions: `session.info`. */
@@ -73,10 +86,31 @@ export interface RunOptions extends TransactionOptions {
   /**
    * Tries again after a serialization failure or a deadlock (13.5 in the PostgreSQL manual), each time with a new
    * session: what the effect does beside the database must bear to be done twice. `true` is up to 10 tries, with
-   * jitter; a schedule decides for itself how often and when. No other error is tried again.
+   * jitter; a schedule decides for itself how often and when. No other error is tried again, a lost connection neither.
+   *
+   * The number of tries is the attribute `tries` of the span `SessionMaker.withTransaction`, and in the metric
+   * `transactionTries`.
    */
   readonly retry?: true | Schedule.Schedule<unknown, unknown> | undefined
 }
+
+/**
+ * The metric of the tries that transactions of `withTransaction` took: more than one where a serialization failure or a
+ * deadlock made it begin again.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import { transactionTries } from "effect-sql-session/SessionMaker"
+ *
+ * const report = Effect.flatMap(Metric.value(transactionTries), ({ count, max }) =>
+ *   Effect.log(`${count} transactions, of at most ${max} tries`))
+ * ```
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const transactionTries: Metric.Histogram<number> = Makers.tries
 
 /**
  * The members of a session maker.

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, type Option } from "effect"
+import { Context, type Duration, Effect, Layer, type Option } from "effect"
 import * as Blocks from "./internal/blocks.ts"
 import { coreOf, type Frame } from "./internal/core.ts"
 import { servicesOf } from "./internal/levels.ts"
@@ -41,7 +41,38 @@ export interface TransactionOptions {
   readonly readOnly?: boolean | undefined
   /** Lets a serializable, read-only transaction wait until it cannot fail. */
   readonly deferrable?: boolean | undefined
+  /**
+   * The time that a statement may take, the `COMMIT` too: longer ones are cancelled by the server (`StatementTimeoutError`
+   * in `SqlError`), which rolls back. The session itself waits five seconds longer for the server to say so; then the
+   * connection counts as lost.
+   */
+  readonly statementTimeout?: Duration.Input | undefined
+  /** The time that a statement may wait for a lock: then it fails with `LockTimeoutError` in `SqlError`. */
+  readonly lockTimeout?: Duration.Input | undefined
+  /**
+   * Settings of the server for this transaction alone (`set_config` with `is_local`), such as the user that the policies
+   * of row-level security ask for: `{ "app.user_id": "42" }`.
+   */
+  readonly settings?: Readonly<Record<string, string>> | undefined
+  /**
+   * Lets a commit whose connection is lost be settled: the id of the transaction is read before `COMMIT`, and a new
+   * connection asks for its status (`pg_xact_status`). Costs one more statement. Default: as the session maker says.
+   */
+  readonly confirmCommit?: boolean | undefined
 }
+
+/**
+ * What became of a transaction.
+ *
+ * - `open`: it has not ended.
+ * - `committed`, `rolledBack`: as the server has said, whatever the exit of the fiber that ended it says.
+ * - `unknown`: the connection was lost during `COMMIT` and the server could not be asked; or the session lives in an
+ *   outer `sql.withTransaction`, which has not ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome = "open" | "committed" | "rolledBack" | "unknown"
 
 /**
  * What a program holds of an open transaction, or of a savepoint (`SessionTransaction` in SQLAlchemy).
@@ -62,6 +93,24 @@ export interface TransactionHandle {
    * `TransactionClosedError` if it has ended already.
    */
   readonly rollback: Effect.Effect<void, RollbackError>
+  /**
+   * What became of the transaction, also long after its end. It waits for a `COMMIT` or `ROLLBACK` that is on its way; a
+   * savepoint that was kept ends as the transaction around it does.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Session } from "effect-sql-session"
+   *
+   * const withOutcome = <A, E, R>(program: Effect.Effect<A, E, R>) =>
+   *   Effect.gen(function*() {
+   *     const session = yield* Session
+   *     const transaction = yield* Effect.scoped(Effect.tap(session.begin(), () => program))
+   *     return yield* transaction.outcome
+   *   })
+   * ```
+   */
+  readonly outcome: Effect.Effect<Outcome>
   /** Whether this is a savepoint. */
   readonly nested: boolean
   /** The transaction that this is a savepoint of. */

@@ -25,7 +25,7 @@ import {
   type Restore,
   servicesOf
 } from "./levels.ts"
-import { beginStatement } from "./options.ts"
+import { asksForMore } from "./options.ts"
 import { inOuter } from "./outer.ts"
 import { ancestry, exclusive, exclusiveKept, insideOf, OpenBlocks } from "./places.ts"
 
@@ -44,7 +44,7 @@ const beginOrJoin = (
 ): Effect.Effect<Begun, BeginError> =>
   Effect.tap(
     exclusiveKept(core, operation, restore, (place): Effect.Effect<Begun, BeginError> => {
-      const hasOptions = beginStatement(options) !== undefined
+      const hasOptions = asksForMore(options)
       const root = stateOf(core).frames[0]
       if (root?.kind === "auto" || (hasOptions && (root !== undefined || inOuter(core)))) {
         return Effect.fail(new TransactionAlreadyBegunError({ operation }))
@@ -251,10 +251,25 @@ export const beginNestedScoped = (core: Core): Effect.Effect<Frame, FlushFailure
   })
 
 /** Ends whatever is open, or being opened, without waiting for its turn, and forgets everything. */
-export const release = (core: Core, closed: boolean): Effect.Effect<void> =>
+const ended = (core: Core, closed: boolean, connection: "return" | "discard"): Effect.Effect<void> =>
   Effect.uninterruptible(Effect.withFiber((fiber) => {
     const { closed: alreadyClosed, opening } = stateOf(core)
     if (alreadyClosed) return Effect.void
     change(core, (state) => ({ ...state, closed, life: {}, releasedBy: fiber.id }))
-    return Effect.andThen(opening ?? Effect.void, forceRollback(core, 0, SessionState.forgotten))
+    const discarded = connection === "return"
+      ? Effect.void
+      : Effect.suspend(() => stateOf(core).frames[0]?.parked?.lease?.discard ?? Effect.void)
+    return Effect.andThen(
+      opening ?? Effect.void,
+      Effect.andThen(discarded, forceRollback(core, 0, SessionState.forgotten))
+    )
   }))
+
+/** Closes the session for good. */
+export const close = (core: Core): Effect.Effect<void> => ended(core, true, "return")
+
+/** Rolls back, and begins anew. */
+export const reset = (core: Core): Effect.Effect<void> => ended(core, false, "return")
+
+/** As `reset`; the connection does not go back to the pool. */
+export const invalidate = (core: Core): Effect.Effect<void> => ended(core, false, "discard")

@@ -24,12 +24,14 @@ export const outsideOf = (core: Core) => (context: Context.Context<never>): Cont
 /** Runs statements where the session stands: on the connection of its transaction, or on the pool. */
 export const onConnection = <A, E, R>(core: Core, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
   const { connected } = stateOf(core)
-  return connected === undefined
+  if (connected !== undefined) return onTransaction(core, connected, effect)
+  const joined = Context.getOrUndefined(core.ambient, core.sql.transactionService) !== undefined
+  return joined
     ? Effect.updateContext(
       effect,
       (context: Context.Context<R>) => outsideOf(core)(context as Context.Context<never>) as Context.Context<R>
     )
-    : onTransaction(core, connected, effect)
+    : Effect.provideService(effect, core.sql.transactionService, [core.pooled, 0]) as Effect.Effect<A, E, R>
 }
 
 /** Runs statements on the connection of one transaction, also if another one was begun meanwhile. */

@@ -7,7 +7,9 @@ import type { SessionEvents } from "../SessionEvents.ts"
 import * as SessionState from "../SessionState.ts"
 import type { TransactionHandle } from "../Transaction.ts"
 import type { Catalog } from "./catalog.ts"
+import type * as Lease from "./lease.ts"
 import { type Parked, transactionServices } from "./parked.ts"
+import * as Pool from "./pool.ts"
 import type * as Wanted from "./wanted.ts"
 
 /** Rows of values, as the driver reads them. */
@@ -24,6 +26,10 @@ export interface Settings {
   readonly peers: boolean
   /** The keys that one statement reads a relation for, at the most. */
   readonly loadBatchSize: number
+  /** How long the session waits for a connection, and for the reply to one statement. */
+  readonly limits: Lease.Limits
+  /** Commits can be settled after the loss of their connection. */
+  readonly confirmCommit: boolean
   readonly info: Readonly<Record<string, unknown>>
   readonly events: SessionEvents
 }
@@ -82,6 +88,16 @@ export interface CoreState {
 }
 
 export interface Core extends Settings {
+  /** Tells the sessions of a process apart in errors. */
+  readonly id: number
+  /** The connections that the session holds now. */
+  readonly leases: Set<Lease.Lease>
+  /** The open sessions of its maker, for the one who waits for a connection. */
+  readonly siblings: () => ReadonlyArray<Core>
+  /** What runs each statement on a connection of the pool of its own. */
+  readonly pooled: SqlConnection.Connection
+  /** The transactions of handles, also after their end. */
+  readonly parked: WeakMap<object, Parked>
   readonly sql: SqlClient.SqlClient
   readonly catalog: Catalog
   readonly ref: Ref.Ref<CoreState>
@@ -114,27 +130,42 @@ const initial: CoreState = {
   opening: undefined
 }
 
+let made = 0
+
+export interface Surroundings {
+  readonly sql: SqlClient.SqlClient
+  readonly catalog: Catalog
+  readonly ambient: Context.Context<never>
+  readonly reactivity: Context.Context<never>
+  readonly siblings: () => ReadonlyArray<Core>
+}
+
 export const make = (
   settings: Settings,
-  sql: SqlClient.SqlClient,
-  catalog: Catalog,
-  ambient: Context.Context<never>,
-  reactivity: Context.Context<never>
-): Core => ({
-  ...settings,
-  sql,
-  catalog,
-  ambient: Context.getOrUndefined(ambient, sql.transactionService) === undefined
-    ? Context.empty()
-    : transactionServices(ambient),
-  reactivity,
-  ref: Ref.makeUnsafe(initial),
-  lock: Semaphore.makeUnsafe(1),
-  wanted: new Map(),
-  turns: { count: 0 },
-  levels: new WeakMap(),
-  endedByHand: new WeakSet()
-})
+  { ambient, catalog, reactivity, siblings, sql }: Surroundings
+): Core => {
+  const core: Core = {
+    ...settings,
+    id: ++made,
+    leases: new Set(),
+    siblings,
+    pooled: Pool.forReads(() => core),
+    parked: new WeakMap(),
+    sql,
+    catalog,
+    ambient: Context.getOrUndefined(ambient, sql.transactionService) === undefined
+      ? Context.empty()
+      : transactionServices(ambient),
+    reactivity,
+    ref: Ref.makeUnsafe(initial),
+    lock: Semaphore.makeUnsafe(1),
+    wanted: new Map(),
+    turns: { count: 0 },
+    levels: new WeakMap(),
+    endedByHand: new WeakSet()
+  }
+  return core
+}
 
 const cores = new WeakMap<Session["Service"], Core>()
 

@@ -12,15 +12,18 @@ import {
   type UsageError
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import type { TransactionHandle, TransactionOptions } from "../Transaction.ts"
+import type { Outcome, TransactionHandle, TransactionOptions } from "../Transaction.ts"
+import { values } from "./connection.ts"
 import { type AnyFiber, change, type Core, type CoreState, failureOf, type Frame, stateOf } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Flush from "./flush.ts"
 import * as Gate from "./gate.ts"
-import { beginStatement } from "./options.ts"
+import { lostIn } from "./lost.ts"
+import { beginStatement, settingsStatement } from "./options.ts"
 import { inOuter, remember, rootContext } from "./outer.ts"
 import * as Parked from "./parked.ts"
 import { ancestry, exclusive, insideOf, outlivedError } from "./places.ts"
+import * as Pool from "./pool.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -51,6 +54,9 @@ const handleOf = (
   parent: TransactionHandle | undefined,
   nested: boolean
 ): TransactionHandle => {
+  const fate = Effect.suspend((): Effect.Effect<Parked.Fate> => core.parked.get(id)?.fate ?? Effect.succeed("open"))
+  // What became part of the level above ends as that does; that of an outer transaction is not known here.
+  const above: Effect.Effect<Outcome> = parent?.outcome ?? Effect.succeed("unknown")
   const end = (how: How) =>
     Effect.suspend(() => {
       const frame = stateOf(core).frames.find((frame) => frame.id === id)
@@ -64,6 +70,7 @@ const handleOf = (
     ),
     commit: end("commit"),
     rollback: rollbackOnly(end("rollback")),
+    outcome: Effect.filterOrElse(fate, (fate) => fate !== "released", () => above),
     nested,
     parent: Option.fromUndefinedOr(parent)
   }
@@ -100,6 +107,7 @@ const openRoot = (
     const { life } = stateOf(core)
     const opened = Parked.open(core.sql, {
       restore,
+      lease: inOuter(core) ? undefined : Pool.forTransaction(core, fiber, options),
       enter: () => rootContext(core, beginStatement(options), fiber),
       openers: ancestry(fiber),
       // In an outer transaction the wait is for another savepoint, which nothing interrupts.
@@ -123,6 +131,7 @@ const openRoot = (
           parked,
           handle: handleOf(core, id, undefined, false)
         }
+        core.parked.set(id, parked)
         change(core, (state) => ({ ...state, frames: [frame], failure: undefined }))
         remember(core, id, fiber)
         return frame
@@ -139,8 +148,18 @@ export const beginRoot = (
 ): Effect.Effect<Frame, SqlError.SqlError | SessionEventError | UsageError> =>
   Effect.tap(
     openRoot(core, restore, kind, options),
-    (frame) => Effect.onError(restore(Events.afterBegin(core)), () => Effect.ignore(rollbackRoot(core, frame)))
+    (frame) =>
+      Effect.onError(
+        restore(Effect.andThen(applySettings(core, options), Events.afterBegin(core))),
+        () => Effect.ignore(rollbackRoot(core, frame))
+      )
   )
+
+/** What the options set for this transaction alone. */
+const applySettings = (core: Core, options: TransactionOptions | undefined): Effect.Effect<void, SqlError.SqlError> => {
+  const statement = settingsStatement(options)
+  return statement === undefined ? Effect.void : Effect.asVoid(values(core, statement.sql, statement.parameters))
+}
 
 /** Begins the transaction that a statement needs, if there is none. */
 export const ensureBegun = (core: Core): Effect.Effect<void, SqlError.SqlError | SessionEventError | UsageError> =>
@@ -191,6 +210,7 @@ export const openNested = (
     }
   })
   return Effect.map(opened, (parked) => {
+    core.parked.set(id, parked)
     change(core, (state) => ({
       ...state,
       frames: state.frames.map((other) => other.id === id ? { ...other, parked } : other)
@@ -202,18 +222,12 @@ export const openNested = (
 const wholeCause = (exit: Exit.Exit<void, SqlError.SqlError>): Cause.Cause<SqlError.SqlError> =>
   exit._tag === "Failure" ? exit.cause : Cause.empty
 
-/** SQLSTATE classes 08 and 57P: the connection is gone, whatever the client calls it. */
-const isLost = (error: unknown): boolean => {
-  const reason = (error as { readonly reason?: { readonly _tag?: string; readonly cause?: unknown } } | undefined)
-    ?.reason
-  const code = (reason?.cause as { readonly code?: unknown } | undefined)?.code
-  return reason?._tag === "ConnectionError" || (typeof code === "string" && /^(08|57P)/.test(code))
+/** What the end of a level failed with. The client makes a defect of a failed RELEASE. */
+const failureFrom = (exit: Exit.Exit<void, SqlError.SqlError>): Effect.Effect<never, SqlError.SqlError> => {
+  const cause = wholeCause(exit)
+  const lost = lostIn(cause)
+  return lost === undefined ? Effect.failCause(cause) : Effect.fail(lost)
 }
-
-const lostConnection = (cause: Cause.Cause<SqlError.SqlError>): boolean =>
-  cause.reasons.some((reason) =>
-    isLost(reason._tag === "Fail" ? reason.error : reason._tag === "Die" ? reason.defect : undefined)
-  )
 
 /** Ends the root in memory. */
 const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionState.SessionState): void =>
@@ -241,10 +255,10 @@ const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> 
       )
     }
     settle(core, SessionState.rolledBack)
-    const cause = wholeCause(exit)
-    return lostConnection(cause)
-      ? Effect.fail(new CommitOutcomeUnknown({ cause: Cause.squash(cause) }))
-      : Effect.failCause(cause)
+    const { outcome, transactionId } = frame.parked!.lease?.ended() ?? { outcome: "rolledBack" }
+    return outcome === "unknown"
+      ? Effect.fail(new CommitOutcomeUnknown({ transactionId, cause: Cause.squash(wholeCause(exit)) }))
+      : failureFrom(exit)
   }))
 
 const rollbackRoot = (core: Core, frame: Frame): Effect.Effect<void, SessionEventError> =>
@@ -258,11 +272,10 @@ const rollbackRoot = (core: Core, frame: Frame): Effect.Effect<void, SessionEven
     )
   }))
 
-const endNested = (frame: Frame, how: How): Effect.Effect<void> =>
+const endNested = (frame: Frame, how: How): Effect.Effect<void, SqlError.SqlError> =>
   Effect.flatMap(
     how === "commit" ? frame.parked!.commit : frame.parked!.rollback,
-    (exit) =>
-      how === "rollback" || Exit.isSuccess(exit) ? Effect.void : Effect.orDie(Effect.failCause(wholeCause(exit)))
+    (exit) => how === "rollback" || Exit.isSuccess(exit) ? Effect.void : failureFrom(exit)
   )
 
 /** Ends one level, with its lock in hand. */

@@ -1,12 +1,13 @@
 /** Makes sessions from settings, and runs programs with them. */
-import { type Context, Effect, Schedule } from "effect"
+import { type Context, Effect, Metric, Schedule, Tracer } from "effect"
 import type { SqlClient } from "effect/sql"
 import { Session } from "../Session.ts"
 import type { CommitError } from "../SessionError.ts"
-import type { Options, SessionMakerService } from "../SessionMaker.ts"
+import type { Options, RunOptions, SessionMakerService } from "../SessionMaker.ts"
 import type { TransactionOptions } from "../Transaction.ts"
 import * as Catalog from "./catalog.ts"
 import * as Core from "./core.ts"
+import { millisOf } from "./durations.ts"
 import * as Service from "./service.ts"
 
 const retryable = (error: unknown): boolean => {
@@ -16,6 +17,29 @@ const retryable = (error: unknown): boolean => {
 }
 
 const soundRetry = { schedule: Schedule.jittered(Schedule.exponential("10 millis", 2)), times: 9 }
+
+/** The number of tries that a transaction took. */
+export const tries = Metric.histogram("effect_sql_session.transaction.tries", {
+  description: "The number of tries that SessionMaker.withTransaction took",
+  boundaries: [1, 2, 3, 5, 10]
+})
+
+/** Runs a transaction, again while it fails with what another try may mend, and counts its tries. */
+const counted = <A, E, R>(run: Effect.Effect<A, E, R>, retry: RunOptions["retry"]): Effect.Effect<A, E, R> =>
+  Effect.useSpan("SessionMaker.withTransaction", (span) => {
+    let count = 0
+    const once = Effect.suspend(() => {
+      count++
+      return Effect.provideService(run, Tracer.ParentSpan, span)
+    })
+    const all = retry === undefined
+      ? once
+      : Effect.retry(once, { while: retryable, ...(retry === true ? soundRetry : { schedule: retry }) })
+    return Effect.onExit(all, () => {
+      span.attribute("tries", count)
+      return Metric.update(tries, count)
+    })
+  })
 
 export interface Environment {
   readonly sql: SqlClient.SqlClient
@@ -33,6 +57,11 @@ const settingsOf = (options: Options): Core.Settings => ({
   autobegin: options.autobegin ?? "lazy",
   peers: options.peers ?? true,
   loadBatchSize: options.loadBatchSize ?? 10_000,
+  limits: {
+    acquire: millisOf("acquireTimeout", options.acquireTimeout ?? "30 seconds"),
+    reply: millisOf("replyTimeout", options.replyTimeout ?? "15 minutes")
+  },
+  confirmCommit: options.confirmCommit ?? false,
   info: options.info ?? {},
   events: options.events ?? {}
 })
@@ -40,10 +69,12 @@ const settingsOf = (options: Options): Core.Settings => ({
 /** Makes a session maker. */
 export const make = (environment: Environment, options: Options): SessionMakerService => {
   const { catalog, open, reactivity, sql } = environment
+  const settings = settingsOf(options)
+  const siblings = () => Array.from(open, Core.coreOf)
   const acquire = Effect.contextWith((context: Context.Context<never>) =>
     Effect.sync(() => {
       const ambient = environment.ambient === undefined ? context : environment.ambient()
-      const session = Service.make(Core.make(settingsOf(options), sql, catalog, ambient, reactivity))
+      const session = Service.make(Core.make(settings, { sql, catalog, ambient, reactivity, siblings }))
       open.add(session)
       return session
     })
@@ -66,11 +97,7 @@ export const make = (environment: Environment, options: Options): SessionMakerSe
     make: session,
     begin: Effect.tap(session, (session) => session.begin()),
     withSession,
-    withTransaction: (effect, { retry, ...transaction } = {}) => {
-      const run = once(effect, transaction)
-      if (retry === undefined) return run
-      return Effect.retry(run, { while: retryable, ...(retry === true ? soundRetry : { schedule: retry }) })
-    },
+    withTransaction: (effect, { retry, ...transaction } = {}) => counted(once(effect, transaction), retry),
     configure: (overrides) =>
       make(
         overrides.registry === undefined || overrides.registry === options.registry

@@ -1,6 +1,8 @@
-/** The statement that begins a transaction with options. */
+/** The statements that begin a transaction with options. */
+import type { Duration } from "effect"
 import { MappingError } from "../SessionError.ts"
 import type { TransactionOptions } from "../Transaction.ts"
+import { millisOf } from "./durations.ts"
 
 const isolations: Readonly<Record<string, string>> = {
   "read committed": "ISOLATION LEVEL READ COMMITTED",
@@ -26,3 +28,37 @@ export const beginStatement = (options: TransactionOptions | undefined): string 
   ].filter((part) => part !== "")
   return parts.length === 0 ? undefined : `BEGIN ${parts.join(", ")}`
 }
+
+/** The longest time limit that the server takes; above 24 days. */
+const longest = 2_147_483_647
+
+/** Milliseconds as the server takes them: an endless limit is none. */
+const limit = (name: string, option: string, value: Duration.Input | undefined): ReadonlyArray<string> => {
+  if (value === undefined) return []
+  const millis = millisOf(option, value)
+  return [name, millis === Infinity ? "0" : String(Math.min(Math.ceil(millis), longest))]
+}
+
+interface Prepared {
+  readonly sql: string
+  readonly parameters: ReadonlyArray<string>
+}
+
+/** The statement that sets what holds for this transaction alone; none without such options. */
+export const settingsStatement = (options: TransactionOptions | undefined): Prepared | undefined => {
+  const parameters = [
+    ...Object.entries(options?.settings ?? {}).flatMap((setting) => setting),
+    ...limit("statement_timeout", "statementTimeout", options?.statementTimeout),
+    ...limit("lock_timeout", "lockTimeout", options?.lockTimeout)
+  ]
+  if (parameters.length === 0) return undefined
+  const calls = Array.from(
+    { length: parameters.length / 2 },
+    (_, index) => `set_config($${2 * index + 1}, $${2 * index + 2}, true)`
+  )
+  return { sql: `SELECT ${calls.join(", ")}`, parameters }
+}
+
+/** Whether options ask for anything that only the begin of a transaction can give. */
+export const asksForMore = (options: TransactionOptions | undefined): boolean =>
+  beginStatement(options) !== undefined || settingsStatement(options) !== undefined

@@ -5,6 +5,7 @@
 import { Cause, Context, Data, Deferred, Effect, Exit, Fiber } from "effect"
 import { Reactivity } from "effect/reactivity"
 import type { SqlClient, SqlError } from "effect/sql"
+import type { Lease } from "./lease.ts"
 
 /** Lets the parked fiber roll back; never seen by a program. */
 class RollbackSignal extends Data.TaggedError("RollbackSignal") {}
@@ -17,7 +18,14 @@ export interface Parked {
   readonly rollback: Effect.Effect<Exit.Exit<void, SqlError.SqlError>>
   /** Waits until all is over, callbacks too. */
   readonly over: Effect.Effect<void>
+  /** The connection that is lent for it; none for a savepoint. */
+  readonly lease: Lease | undefined
+  /** What became of it: waits while it ends, and is `open` before that. */
+  readonly fate: Effect.Effect<Fate>
 }
+
+/** `released` is a savepoint that has become part of the level above. */
+export type Fate = "open" | "committed" | "released" | "rolledBack" | "unknown"
 
 /** Who opens a level: the fiber, and those that it was forked by, nearest first. */
 export const Openers = Context.Reference<ReadonlyArray<Fiber.Fiber<unknown, unknown>>>(
@@ -62,6 +70,8 @@ const isRolledBack = (exit: Exit.Exit<void, SqlError.SqlError | RollbackSignal>)
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 export interface Options {
+  /** Gets a connection for a root; a savepoint, or a root in an outer transaction, needs none. */
+  readonly lease?: Effect.Effect<Lease, SqlError.SqlError> | undefined
   /** Makes the wait for a connection interruptible; all else here is not. */
   readonly restore: Restore
   /**
@@ -90,18 +100,23 @@ export const open = (sql: SqlClient.SqlClient, options: Options): Effect.Effect<
     const opened = Deferred.makeUnsafe<Context.Context<never>, SqlError.SqlError | RollbackSignal>()
     const decision = Deferred.makeUnsafe<void, RollbackSignal>()
     const outcome = Deferred.makeUnsafe<Outcome>()
+    let lease: Lease | undefined
+    let isDurable = false
     const body = Effect.contextWith((inner: Context.Context<never>) => {
       const services = transactionServices(inner)
       options.onOpen(services)
       Deferred.doneUnsafe(opened, Effect.succeed(services))
       return Deferred.await(decision)
     })
-    const holder = sql.withTransaction(
-      // The first callback of all: the session learns of the commit before any other does.
-      Effect.andThen(sql.afterCommit(Effect.asVoid(Deferred.succeed(outcome, Exit.void))), body)
-    ).pipe(
-      Effect.setContext(outer)
-    )
+    // The first callback of all: the session learns of the commit before any other does.
+    const learn = Effect.suspend(() => {
+      isDurable = true
+      return Effect.asVoid(Deferred.succeed(outcome, Exit.void))
+    })
+    const transaction = sql.withTransaction(Effect.andThen(sql.afterCommit(learn), body))
+    const holder = (options.lease === undefined ? transaction : withLease(sql, transaction, options.lease, (made) => {
+      lease = made
+    })).pipe(Effect.setContext(outer))
     return Effect.flatMap(Effect.forkDetach(holder, { startImmediately: true }), (fiber) => {
       fiber.addObserver((exit) => {
         Deferred.doneUnsafe(outcome, Effect.succeed(exit))
@@ -115,17 +130,48 @@ export const open = (sql: SqlClient.SqlClient, options: Options): Effect.Effect<
             : Deferred.fail(decision, new RollbackSignal())
         ),
         Effect.catchTag("RollbackSignal", Effect.die),
-        Effect.map((services) => parked(services, decision, Deferred.await(outcome), Fiber.await(fiber)))
+        Effect.map((services) => ({
+          ...parked(services, decision, Deferred.await(outcome), Fiber.await(fiber)),
+          lease,
+          fate: Effect.suspend(() =>
+            !Deferred.isDoneUnsafe(decision) && !Deferred.isDoneUnsafe(outcome)
+              ? Effect.succeed<Fate>("open")
+              : Effect.map(Deferred.await(outcome), (exit) => fateOf(exit, lease, () => isDurable))
+          )
+        }))
       )
     })
   })
+
+const fateOf = (exit: Outcome, lease: Lease | undefined, isDurable: () => boolean): Fate => {
+  if (lease === undefined) return Exit.isFailure(exit) ? "rolledBack" : isDurable() ? "committed" : "released"
+  return Exit.isSuccess(exit) ? "committed" : lease.ended()?.outcome === "unknown" ? "unknown" : "rolledBack"
+}
+
+/**
+ * Runs a transaction of the client on a lent connection. The depth before the first is -1: the client begins its root at
+ * 0, with all that it does for one, and neither takes a connection of its own nor gives this one back.
+ */
+const withLease = <E>(
+  sql: SqlClient.SqlClient,
+  transaction: Effect.Effect<void, E>,
+  acquire: Effect.Effect<Lease, SqlError.SqlError>,
+  onLease: (lease: Lease) => void
+): Effect.Effect<void, E | SqlError.SqlError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(restore(acquire), (lease) => {
+      onLease(lease)
+      const run = Effect.provideService(transaction, sql.transactionService, [lease.connection, -1])
+      return Effect.ensuring(restore(run), lease.close)
+    })
+  )
 
 const parked = (
   services: Context.Context<never>,
   decision: Deferred.Deferred<void, RollbackSignal>,
   outcome: Effect.Effect<Outcome>,
   over: Effect.Effect<unknown>
-): Parked => {
+): Omit<Parked, "lease" | "fate"> => {
   const ended = Effect.map(outcome, (exit) => isRolledBack(exit) ? Exit.void : withoutSignal(exit))
   return {
     services,

@@ -251,8 +251,9 @@ const transacting = (core: Core) => ({
   inTransaction: Effect.sync(() => stateOf(core).frames.length > 0),
   inNestedTransaction: Effect.sync(() => stateOf(core).frames.length > 1),
   isActive: Effect.sync(() => !stateOf(core).closed && failureOf(stateOf(core)) === undefined),
-  close: Blocks.release(core, true),
-  reset: Blocks.release(core, false)
+  close: Blocks.close(core),
+  reset: Blocks.reset(core),
+  invalidate: Blocks.invalidate(core)
 })
 
 /** Makes the members of a session. */

@@ -1,0 +1,75 @@
+/** Tells the loss of a connection from the errors of a statement. */
+import type { Cause } from "effect"
+import { SqlError } from "effect/sql"
+
+/**
+ * The SQLSTATE codes of errors that end the session of the server: a broken connection, an administrator or a crash, and
+ * the time limits of idle sessions and of whole transactions (Appendix A in the PostgreSQL manual).
+ */
+const fatal = /^(?:08|57P|25P0[34])/
+
+const codeOf = (error: SqlError.SqlError): string | undefined => {
+  const code = (error.reason.cause as { readonly code?: unknown } | undefined)?.code
+  return typeof code === "string" ? code : undefined
+}
+
+/** Whether a connection is gone, whatever the client calls the error. */
+export const isLost = (error: unknown): error is SqlError.SqlError =>
+  error instanceof SqlError.SqlError &&
+  (error.reason._tag === "ConnectionError" || fatal.test(codeOf(error) ?? ""))
+
+/** The first error of a lost connection in a cause. */
+export const lostIn = (cause: Cause.Cause<unknown>): SqlError.SqlError | undefined => {
+  for (const reason of cause.reasons) {
+    const error = reason._tag === "Fail" ? reason.error : reason._tag === "Die" ? reason.defect : undefined
+    if (isLost(error)) return error
+  }
+  return undefined
+}
+
+/** The client knows the class 08 as `ConnectionError`; the other codes of a lost connection become one too. */
+export const classified = (error: SqlError.SqlError): SqlError.SqlError =>
+  error.reason._tag !== "UnknownError" || !isLost(error)
+    ? error
+    : new SqlError.SqlError({
+      reason: new SqlError.ConnectionError({
+        cause: error.reason.cause,
+        message: error.reason.message,
+        operation: error.reason.operation
+      })
+    })
+
+const failure = (operation: string, message: string): {
+  readonly cause: Error
+  readonly message: string
+  readonly operation: string
+} => ({ cause: new Error(message), message, operation })
+
+/** A statement that the server did not answer in time. */
+export const silent = (millis: number): SqlError.SqlError =>
+  new SqlError.SqlError({
+    reason: new SqlError.ConnectionError(failure(
+      "execute",
+      `The server has not answered within ${millis / 1000} s, and the connection was given up. A statement that may ` +
+        "take longer needs a longer `replyTimeout` of the session maker."
+    ))
+  })
+
+/** The use of a connection by a fiber that has outlived its transaction. Not retryable: it would fail for ever. */
+export const ended = (): SqlError.SqlError =>
+  new SqlError.SqlError({
+    reason: new SqlError.UnknownError(failure(
+      "execute",
+      "The transaction of this block has ended: a fiber has outlived it. Join the fiber, or give it its own."
+    ))
+  })
+
+/** The connection was lost during COMMIT, and the server says that nothing was committed. Not retryable. */
+export const notCommitted = (transactionId: string, cause: unknown): SqlError.SqlError =>
+  new SqlError.SqlError({
+    reason: new SqlError.UnknownError({
+      cause,
+      message: `The connection was lost during COMMIT, and transaction ${transactionId} was rolled back.`,
+      operation: "commit"
+    })
+  })

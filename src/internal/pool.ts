@@ -1,0 +1,73 @@
+/** Asks the pool of the client for connections, and tells the one who waits too long who holds them. */
+import { PgClient } from "@effect/sql-pg"
+import { Context, Effect, type Fiber, Predicate, Tracer } from "effect"
+import { type SqlClient, type SqlConnection, SqlError } from "effect/sql"
+import { AcquireTimeoutError } from "../SessionError.ts"
+import type { TransactionOptions } from "../Transaction.ts"
+import type { Core } from "./core.ts"
+import { millisOf } from "./durations.ts"
+import * as Lease from "./lease.ts"
+
+/** The client's own default. */
+const defaultSize = 10
+
+const sizeOf = (sql: SqlClient.SqlClient): number | undefined => {
+  if (!Predicate.hasProperty(sql, PgClient.TypeId)) return undefined
+  // The config of a client with a pool is that of the pool, which its type does not say.
+  const { maxConnections } = (sql as PgClient.PgClient).config as PgClient.PgPoolConfig
+  return maxConnections ?? defaultSize
+}
+
+const tooLong = (core: Core): SqlError.SqlError => {
+  const cause = new AcquireTimeoutError({
+    timeout: core.limits.acquire,
+    poolSize: sizeOf(core.sql),
+    holders: core.siblings().flatMap(({ leases }) => Array.from(leases)).map(({ holder, since }) => ({
+      ...holder,
+      heldFor: Math.round(performance.now() - since)
+    }))
+  })
+  return new SqlError.SqlError({
+    reason: new SqlError.ConnectionError({ cause, message: cause.message, operation: "acquire" })
+  })
+}
+
+/** After this, the server has had its own time limit, and the time to say so. */
+const grace = 5_000
+
+const limitsOf = (core: Core, options: TransactionOptions | undefined): Lease.Limits =>
+  options?.statementTimeout === undefined ? core.limits : {
+    ...core.limits,
+    reply: Math.min(core.limits.reply, millisOf("statementTimeout", options.statementTimeout) + grace)
+  }
+
+const spanOf = (fiber: Fiber.Fiber<unknown, unknown>): string | undefined => {
+  const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+  return span?._tag === "Span" ? span.name : undefined
+}
+
+const request = (
+  core: Core,
+  fiber: Fiber.Fiber<unknown, unknown>,
+  purpose: Lease.Holder["purpose"],
+  options: TransactionOptions | undefined
+): Lease.Request => ({
+  sql: core.sql,
+  holder: { session: core.id, fiber: fiber.id, span: spanOf(fiber), purpose },
+  limits: limitsOf(core, options),
+  confirmCommit: options?.confirmCommit ?? core.confirmCommit,
+  leases: core.leases,
+  onTimeout: () => tooLong(core)
+})
+
+/** Takes a connection for a transaction that a fiber begins. */
+export const forTransaction = (
+  core: Core,
+  fiber: Fiber.Fiber<unknown, unknown>,
+  options: TransactionOptions | undefined
+): Effect.Effect<Lease.Lease, SqlError.SqlError> =>
+  Effect.suspend(() => Lease.acquire(request(core, fiber, "transaction", options)))
+
+/** What runs each statement on a connection of its own. */
+export const forReads = (core: () => Core): SqlConnection.Connection =>
+  Lease.pooled((fiber) => request(core(), fiber, "read", undefined))
