@@ -1,18 +1,20 @@
 /**
- * Fixtures for tests: a database with its tables, and a session whose work is always rolled back.
+ * Fixtures for tests: a database with its tables, a session whose work is always rolled back, the statements that an
+ * effect sends, and a look at what is left open.
  *
  * @since 0.1.0
  */
 import { PgClient } from "@effect/sql-pg"
-import { Config, Context, Effect, Layer, Option, type Redacted, type Scope } from "effect"
+import { Config, Context, Effect, Layer, Option, type Redacted, Schema, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
-import { Migrator, SqlClient, type SqlError } from "effect/sql"
+import { Migrator, SqlClient, type SqlError, Statement } from "effect/sql"
 import * as Catalog from "./internal/catalog.ts"
 import { withLiveClock } from "./internal/clock.ts"
 import { coreOf, stateOf } from "./internal/core.ts"
 import { servicesOf } from "./internal/levels.ts"
 import * as Makers from "./internal/makers.ts"
 import * as Parked from "./internal/parked.ts"
+import * as Open from "./internal/testingOpen.ts"
 import * as PgLite from "./PgLite.ts"
 import { Session } from "./Session.ts"
 import { type Options as SessionMakerOptions, SessionMaker } from "./SessionMaker.ts"
@@ -80,15 +82,17 @@ const inSchema = Effect.fnUntraced(function*(
     asAdmin(url, (admin) => admin`CREATE SCHEMA ${admin(name)}`),
     () => Effect.orDie(asAdmin(url, (admin) => admin`DROP SCHEMA ${admin(name)} CASCADE`))
   )
-  return yield* PgClient.make({ url, startupParameters: { search_path: name } })
+  return yield* PgClient.make({ url, applicationName: name, startupParameters: { search_path: name } })
 })
 
-const client: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError> = Layer.unwrap(
-  Effect.map(
-    Effect.orDie(Config.option(Config.Redacted("DATABASE_URL"))),
-    Option.match({ onNone: () => PgLite.layer(), onSome: (url) => PgClient.layerFrom(withLiveClock(inSchema(url))) })
+/** A layer for each use: Effect shares one between nested provides, and two databases are not one. */
+const client = (): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError> =>
+  Layer.unwrap(
+    Effect.map(
+      Effect.orDie(Config.option(Config.Redacted("DATABASE_URL"))),
+      Option.match({ onNone: () => PgLite.layer(), onSome: (url) => PgClient.layerFrom(withLiveClock(inSchema(url))) })
+    )
   )
-)
 
 /**
  * A database for tests, with the tables of the program: one for a file of tests is enough, with a `TestSession` for
@@ -124,7 +128,7 @@ export const TestDatabase = {
   layer: (
     options: TestDatabaseOptions = {}
   ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError | Migrator.MigrationError> =>
-    Layer.effectDiscard(migrate(options.migrations)).pipe(Layer.provideMerge(client))
+    Layer.effectDiscard(migrate(options.migrations)).pipe(Layer.provideMerge(client()))
 }
 
 const outerTransaction = (sql: SqlClient.SqlClient): Effect.Effect<Parked.Parked, SqlError.SqlError, Scope.Scope> =>
@@ -207,3 +211,158 @@ export const TestSession = {
       )
     }))).pipe(Layer.provide(Reactivity.layer))
 }
+
+/**
+ * Runs an effect, and gives what it gave with the texts of the statements that it sent, in order.
+ *
+ * `BEGIN`, `COMMIT`, `ROLLBACK` and savepoints are not among them: the client sends those past every
+ * `Statement.CurrentTransformer`. Neither is the one look at the system catalog of a first flush. A transformer that is
+ * there already, that of an outer `recordStatements` too, sees the statements as well.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { recordStatements } from "effect-sql-session/testing"
+ * import { SqlClient } from "effect/sql"
+ *
+ * const test = Effect.gen(function*() {
+ *   const sql = yield* SqlClient.SqlClient
+ *   const [rows, statements] = yield* recordStatements(sql`SELECT 1 AS one`)
+ *   return [rows, statements] // [[{ one: 1 }], ["SELECT 1 AS one"]]
+ * })
+ * ```
+ *
+ * @category statements
+ * @since 0.1.0
+ */
+export const recordStatements = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<readonly [value: A, statements: ReadonlyArray<string>], E, R> =>
+  Effect.flatMap(Statement.CurrentTransformer, (outer) => {
+    const texts: Array<string> = []
+    const recorder: Statement.Transformer = (statement, sql, fiber, span) =>
+      Effect.map(outer === undefined ? Effect.succeed(statement) : outer(statement, sql, fiber, span), (sent) => {
+        texts.push(sent.compile()[0])
+        return sent
+      })
+    return Effect.map(
+      Effect.provideService(effect, Statement.CurrentTransformer, recorder),
+      (value) => [value, texts] as const
+    )
+  })
+
+/**
+ * Runs an effect, and gives what it gave with the number of statements that it sent: the test against N+1.
+ *
+ * Counts what `recordStatements` lists: not `BEGIN`, `COMMIT`, `ROLLBACK` and savepoints.
+ *
+ * @example
+ * ```ts
+ * import { assert } from "@effect/vitest"
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session } from "effect-sql-session"
+ * import { countStatements } from "effect-sql-session/testing"
+ *
+ * class User extends Entity.Class<User>("User")({ id: Schema.Int }, { table: "users", primaryKey: "id" }) {}
+ *
+ * const test = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   const [users, count] = yield* countStatements(session.all(Query.select(User)))
+ *   assert.strictEqual(count, 1)
+ *   return users
+ * })
+ * ```
+ *
+ * @category statements
+ * @since 0.1.0
+ */
+export const countStatements = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<readonly [value: A, count: number], E, R> =>
+  Effect.map(recordStatements(effect), ([value, statements]) => [value, statements.length] as const)
+
+/**
+ * Fails `assertNothingOpen`: what a client has left open. Holds no texts of statements, and no values.
+ *
+ * `connections` says how many connections the pool gave, of how many that it has. `backends` are those that are not
+ * idle, or that hold locks: `millis` is the age of their transaction. A backend has no `pid` where the only connection
+ * is in a transaction that has failed, in which it tells nothing.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { assertNothingOpen } from "effect-sql-session/testing"
+ *
+ * const pids = assertNothingOpen.pipe(
+ *   Effect.as([]),
+ *   Effect.catchTag("LeftOpenError", (error) => Effect.succeed(error.backends.map(({ pid }) => pid)))
+ * )
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class LeftOpenError
+  extends Schema.TaggedError<LeftOpenError>("effect-sql-session/testing/LeftOpenError")("LeftOpenError", {
+    connections: Schema.Struct({ given: Schema.Int, all: Schema.Int }),
+    backends: Schema.Array(Schema.Struct({
+      pid: Schema.NullOr(Schema.Int),
+      state: Schema.String,
+      locks: Schema.Int,
+      millis: Schema.Int
+    }))
+  })
+{
+  override get message(): string {
+    const { all, given } = this.connections
+    const leaked = given === all ? [] : [`${all - given} of ${all} connections did not come back to the pool.`]
+    const open = this.backends.map(({ locks, millis, pid, state }) =>
+      `Backend ${pid ?? "of the only connection"}: ${state} for ${millis} ms, ${locks} locks.`
+    )
+    return [...leaked, ...open, "End each transaction, join its fibers, and close what is scoped before you look."]
+      .join(" ")
+  }
+}
+
+/**
+ * Fails with `LeftOpenError` unless the client has nothing open: all connections of its pool can be had at once, and
+ * none of its backends is at work, in a transaction, or holds a lock. For the end of a test, outside of any transaction.
+ *
+ * What is just ending has two seconds to do so, of real time. Meanwhile it keeps the connections that it got, so it must
+ * not run beside other work of the same client. A channel that is listened to holds a connection.
+ *
+ * Backends are told by the database and the `applicationName` of the client. `TestDatabase.layer` makes one for each
+ * client; give your own clients one too, or it takes those of others for theirs.
+ *
+ * @example
+ * ```ts
+ * import { layer } from "@effect/vitest"
+ * import { Effect } from "effect"
+ * import { assertNothingOpen, TestDatabase } from "effect-sql-session/testing"
+ * import { SqlClient } from "effect/sql"
+ *
+ * layer(TestDatabase.layer())("a program", (it) => {
+ *   it.effect("gives back its connection", () =>
+ *     Effect.gen(function*() {
+ *       const sql = yield* SqlClient.SqlClient
+ *       yield* sql.withTransaction(sql`SELECT 1`)
+ *       yield* assertNothingOpen
+ *     }))
+ * })
+ * ```
+ *
+ * @category assertions
+ * @since 0.1.0
+ */
+export const assertNothingOpen: Effect.Effect<void, LeftOpenError | SqlError.SqlError, PgClient.PgClient> = Effect
+  .flatMap(
+    PgClient.PgClient,
+    (client) =>
+      Effect.flatMap(
+        withLiveClock(Effect.scoped(Open.look(client))),
+        (open) =>
+          open.backends.length === 0 && open.connections.given === open.connections.all
+            ? Effect.void
+            : Effect.fail(new LeftOpenError(open))
+      )
+  )

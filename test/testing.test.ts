@@ -1,8 +1,16 @@
 /** The fixtures that users' tests import. */
-import { assert, describe, layer } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer } from "effect"
+import { PgClient } from "@effect/sql-pg"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { Query, Session, SessionMaker } from "effect-sql-session"
-import { TestDatabase, TestSession } from "effect-sql-session/testing"
+import {
+  assertNothingOpen,
+  countStatements,
+  LeftOpenError,
+  recordStatements,
+  TestDatabase,
+  TestSession
+} from "effect-sql-session/testing"
 import { Migrator, SqlClient, type SqlError } from "effect/sql"
 import { embedded, server } from "./fixtures/databases.ts"
 import { Blog, tables, Tag, User } from "./fixtures/domain.ts"
@@ -180,4 +188,208 @@ describe("TestDatabase", () => {
         )
       }))
   })
+})
+
+layer(embedded(tables))("recordStatements", (it) => {
+  it.effect("gives what the effect gave, and the texts in order", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const [rows, statements] = yield* recordStatements(
+        Effect.andThen(sql`INSERT INTO tags (label) VALUES (${"a"})`, sql`SELECT label FROM tags`)
+      )
+      assert.deepStrictEqual(rows, [{ label: "a" }])
+      assert.deepStrictEqual(statements, ["INSERT INTO tags (label) VALUES ($1)", "SELECT label FROM tags"])
+    }))
+
+  it.effect("does not see BEGIN, COMMIT and savepoints", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const [, count] = yield* countStatements(sql.withTransaction(sql.withTransaction(sql`SELECT 1`)))
+      assert.strictEqual(count, 1)
+    }))
+
+  it.effect("an outer one sees what an inner one sees; what fails passes through", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const [[, inner], outer] = yield* countStatements(Effect.andThen(sql`SELECT 1`, countStatements(sql`SELECT 2`)))
+      assert.deepStrictEqual([inner, outer], [1, 2])
+      assert.strictEqual(yield* Effect.flip(countStatements(Effect.fail("failed"))), "failed")
+    }))
+
+  it.effect("each run counts from the start, in fibers too", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const three = countStatements(
+        Effect.forEach([1, 2, 3], (n) => sql`SELECT ${n}::int`, { concurrency: "unbounded" })
+      )
+      assert.deepStrictEqual(
+        (yield* Effect.all([three, three], { concurrency: "unbounded" })).map(([, count]) => count),
+        [3, 3]
+      )
+    }))
+})
+
+/** A transaction with a row in it, that stays open until the effect that this gives is run. */
+const openTransaction = Effect.gen(function*() {
+  const sql = yield* SqlClient.SqlClient
+  const begun = yield* Deferred.make<number>()
+  const end = yield* Deferred.make<void>()
+  const fiber = yield* start(sql.withTransaction(Effect.gen(function*() {
+    yield* sql`INSERT INTO tags (label) VALUES ('open')`
+    const [backend] = yield* sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`
+    yield* Deferred.succeed(begun, backend!.pid)
+    yield* Deferred.await(end)
+  })))
+  const pid = yield* Effect.raceFirst(Deferred.await(begun), Effect.andThen(Fiber.join(fiber), Effect.never))
+  return { pid, finish: Effect.andThen(Deferred.succeed(end, undefined), Fiber.join(fiber)) }
+})
+
+const leftOpen = Effect.gen(function*() {
+  const error = yield* Effect.flip(assertNothingOpen)
+  assert.instanceOf(error, LeftOpenError)
+  return error as LeftOpenError
+})
+
+/** What differs between the databases: the connections of the pool. */
+const pools = { "the embedded database": [embedded(tables), 1], "a server": [server(tables), 10] } as const
+
+for (const [where, [database, all]] of Object.entries(pools)) {
+  layer(database)(`assertNothingOpen on ${where}`, (it) => {
+    it.effect("succeeds after work that has ended, whatever its end", () =>
+      Effect.gen(function*() {
+        const sql = yield* SqlClient.SqlClient
+        const write = sql`INSERT INTO tags (label) VALUES ('a')`
+        yield* sql.withTransaction(write)
+        yield* Effect.ignore(sql.withTransaction(write))
+        yield* Effect.ignore(sql.withTransaction(Effect.andThen(sql`DELETE FROM tags`, Effect.fail("failed"))))
+        yield* assertNothingOpen
+      }))
+
+    it.effect("fails for a connection that is not returned to the pool", () =>
+      Effect.gen(function*() {
+        const client = yield* PgClient.PgClient
+        const scope = yield* Scope.make()
+        yield* Scope.provide(client.reserve, scope)
+        const { backends, connections, message } = yield* leftOpen
+        assert.deepStrictEqual([connections, backends], [{ given: all - 1, all }, []])
+        assert.include(message, `1 of ${all} connections did not come back to the pool.`)
+        yield* Scope.close(scope, Exit.void)
+        yield* assertNothingOpen
+      }))
+
+    it.effect("waits for a transaction that is just ending", () =>
+      Effect.gen(function*() {
+        const { finish } = yield* openTransaction
+        const fiber = yield* start(assertNothingOpen)
+        yield* finish
+        yield* Fiber.join(fiber)
+      }))
+  })
+}
+
+describe("assertNothingOpen on a server fails for", () => {
+  const onServer = Effect.provide(server(tables))
+
+  it.effect("an open transaction, and says of which backend", () =>
+    Effect.gen(function*() {
+      const { finish, pid } = yield* openTransaction
+      const { backends, connections } = yield* leftOpen
+      assert.deepStrictEqual(connections, { given: 9, all: 10 })
+      assert.deepStrictEqual(backends.map((backend) => [backend.pid, backend.state]), [[pid, "idle in transaction"]])
+      // The table, its indexes and sequence, and the id of the transaction.
+      assert.isAbove(backends[0]!.locks, 2)
+      assert.isAtLeast(backends[0]!.millis, 1000)
+      yield* finish
+      yield* assertNothingOpen
+    }).pipe(onServer))
+
+  it.live("an open transaction that holds the only connection of a pool", () =>
+    Effect.gen(function*() {
+      const { config } = yield* PgClient.PgClient
+      yield* Effect.gen(function*() {
+        const { finish, pid } = yield* openTransaction
+        const { backends, connections } = yield* leftOpen
+        assert.deepStrictEqual(connections, { given: 0, all: 1 })
+        assert.deepStrictEqual(backends.map((backend) => backend.pid), [pid])
+        yield* finish
+        yield* assertNothingOpen
+      }).pipe(Effect.provide(PgClient.layer({ ...config, maxConnections: 1 })))
+    }).pipe(onServer))
+
+  it.effect("a statement at work", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const holder = yield* openTransaction
+      const waiting = yield* start(sql`INSERT INTO tags (label) VALUES ('open')`)
+      const states = (yield* leftOpen).backends.map(({ state }) => state)
+      assert.sameMembers(states, ["idle in transaction", "active"])
+      yield* holder.finish
+      yield* Effect.ignore(Fiber.join(waiting))
+      yield* assertNothingOpen
+    }).pipe(onServer))
+
+  it.effect("a transaction that was begun by hand", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`BEGIN`
+      const { backends, connections } = yield* leftOpen
+      assert.deepStrictEqual(connections, { given: 10, all: 10 })
+      assert.deepStrictEqual(backends.map(({ state }) => state), ["idle in transaction"])
+    }).pipe(onServer))
+
+  it.effect("a lock of a session", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`SELECT pg_advisory_lock(1)`
+      const { backends, message } = yield* leftOpen
+      assert.deepStrictEqual(backends.map(({ locks, state }) => [state, locks]), [["idle", 1]])
+      assert.include(message, `Backend ${backends[0]!.pid}: idle for`)
+    }).pipe(onServer))
+
+  it.effect("its own client only: others on the server do not disturb it", () =>
+    Effect.gen(function*() {
+      const { finish } = yield* openTransaction
+      const nameOf = Effect.map(PgClient.PgClient, ({ config }) => config.applicationName)
+      const other = Effect.andThen(assertNothingOpen, nameOf)
+      const names = [
+        yield* nameOf,
+        yield* Effect.provide(other, server("")),
+        yield* Effect.provide(other, server(""))
+      ]
+      assert.strictEqual(new Set(names).size, 3)
+      yield* finish
+    }).pipe(onServer))
+})
+
+layer(embedded(tables))("assertNothingOpen on the embedded database fails for", (it) => {
+  it.effect("an open transaction", () =>
+    Effect.gen(function*() {
+      const { finish } = yield* openTransaction
+      const { backends, connections } = yield* leftOpen
+      assert.deepStrictEqual([connections, backends], [{ given: 0, all: 1 }, []])
+      yield* finish
+      yield* assertNothingOpen
+    }))
+
+  it.effect("a transaction that was begun by hand, failed or not", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`BEGIN`
+      assert.deepStrictEqual((yield* leftOpen).backends.map(({ state }) => state), ["idle in transaction"])
+      yield* Effect.flip(sql`SELECT nothing`)
+      assert.deepStrictEqual((yield* leftOpen).backends, [
+        { pid: null, state: "idle in transaction (aborted)", locks: 0, millis: 0 }
+      ])
+      yield* sql`ROLLBACK`
+      yield* assertNothingOpen
+    }))
+
+  it.effect("a lock of a session", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`SELECT pg_advisory_lock(1)`
+      assert.deepStrictEqual((yield* leftOpen).backends.map(({ locks, state }) => [state, locks]), [["idle", 1]])
+      yield* sql`SELECT pg_advisory_unlock(1)`
+      yield* assertNothingOpen
+    }))
 })
