@@ -1,0 +1,266 @@
+/** A wire to a real server that numbers what passes, and at one number does with it whatever a fault wants. */
+import * as Net from "node:net"
+import { Duplex } from "node:stream"
+
+export type Side = "frontend" | "backend"
+
+/** One connection through the proxy. */
+interface Link {
+  /** The process at the other end; 0 until it has said so. */
+  readonly pid: number
+  /** The statement that was sent last. */
+  readonly text: string
+  /** Ends the connection at once, at both ends: the client sees a reset. */
+  readonly cut: () => void
+  /** As `cut`, but the client sees an orderly end. */
+  readonly end: () => void
+  /** Lets nothing pass from now on, in either direction; both ends believe that the connection stands. */
+  readonly silence: () => void
+}
+
+/** What one end has sent at once: a message of the client, or the whole reply of the server to one. */
+export interface Flight {
+  readonly side: Side
+  readonly link: Link
+  readonly bytes: Buffer
+  /** Lets it go on, whole or a part. Until then, what comes behind it on the same side waits. */
+  readonly pass: (bytes?: Buffer) => void
+}
+
+/** What is left of a flight in the books. */
+export interface Step {
+  readonly side: Side
+  /** The statement of a message, or the one that a reply answers, as far as it was sent as text. */
+  readonly text: string
+}
+
+export interface Proxy {
+  readonly stream: (url: URL) => Duplex
+  /** Numbers from 1 on; the flight with the number is the fault's to pass on. Number 0 only counts. */
+  readonly arm: (number: number, fault: (flight: Flight) => void) => void
+  /** Ends the counting, and gives the flights so far, in their order. */
+  readonly disarm: () => ReadonlyArray<Step>
+  /** Runs something when the next request to cancel has reached the server. */
+  readonly onCancelled: (run: () => void) => void
+  /** Whether a connection to a process is there. */
+  readonly reaches: (pid: number) => boolean
+  /** Ends all connections. */
+  readonly cutAll: () => void
+}
+
+const cancelRequest = 80877102
+const [authentication, keyData, readyForQuery] = [0x52, 0x4b, 0x5a]
+
+/** What the statements of a connection are, by the names that they were prepared under. */
+type Prepared = Map<string, string>
+
+/** The statement that a message is about: `Parse` has its text, `Bind` the name that it was prepared under. */
+const textOf = (bytes: Buffer, prepared: Prepared): string => {
+  const [first, second] = bytes.subarray(5, 1 + bytes.readInt32BE(1)).toString("latin1").split("\0")
+  switch (String.fromCharCode(bytes[0]!)) {
+    case "P":
+      prepared.set(first!, second!)
+      return second!
+    case "B":
+      return prepared.get(second!) ?? second!
+    case "Q":
+      return first!
+    default:
+      return ""
+  }
+}
+
+const isCancel = (bytes: Buffer): boolean => bytes.length === 16 && bytes.readInt32BE(4) === cancelRequest
+
+interface Counter {
+  /** Hands a flight over: to the fault, or on its way. */
+  readonly send: (flight: Flight) => void
+  readonly cancelled: () => void
+}
+
+/** Passes flights on one by one: one that is held back holds those behind it. */
+const makeQueue = (deliver: (bytes: Buffer) => void) => {
+  const waiting: Array<() => void> = []
+  let held = false
+  const next = (): void => {
+    while (!held && waiting.length > 0) waiting.shift()!()
+  }
+  return {
+    push: (run: () => void): void => {
+      waiting.push(run)
+      next()
+    },
+    hold: (): void => {
+      held = true
+    },
+    pass: (bytes: Buffer): void => {
+      deliver(bytes)
+      held = false
+      next()
+    }
+  }
+}
+
+/** Splits what the server sends into replies: up to `ReadyForQuery`, or each chunk until it is ready first. */
+const makeReplies = (onPid: (pid: number) => void) => {
+  let rest = Buffer.alloc(0)
+  let scanned = 0
+  let ready = false
+  const scan = (): number => {
+    let end = 0
+    while (rest.length >= scanned + 5 && rest.length >= scanned + 1 + rest.readInt32BE(scanned + 1)) {
+      const type = rest[scanned]!
+      if (type === keyData) onPid(rest.readInt32BE(scanned + 5))
+      scanned += 1 + rest.readInt32BE(scanned + 1)
+      if (type === readyForQuery) ready = true
+      if (type === readyForQuery || (!ready && type === authentication)) end = scanned
+    }
+    return end
+  }
+  return {
+    /** The replies that are whole by now. */
+    add: (chunk: Buffer): Buffer | undefined => {
+      rest = Buffer.concat([rest, chunk])
+      const end = scan()
+      const whole = rest.subarray(0, end)
+      rest = rest.subarray(end)
+      scanned -= end
+      return whole.length === 0 ? undefined : whole
+    },
+    /** What is left when the server has said its last. */
+    end: (): Buffer => rest
+  }
+}
+
+const makeLink = (url: URL, counter: Counter, links: Set<Link>): Duplex => {
+  const socket = Net.connect({ host: url.hostname, port: Number(url.port), noDelay: true })
+  let silent = false
+  let cancels = false
+  let pid = 0
+  let text = ""
+  const prepared: Prepared = new Map()
+  const wire = new Duplex({
+    allowHalfOpen: false,
+    read() {},
+    write(chunk: Buffer, _encoding, done) {
+      frontend(chunk)
+      done()
+    },
+    final(done) {
+      if (!silent) toServer.push(() => socket.end())
+      done()
+    },
+    destroy(error, done) {
+      links.delete(link)
+      socket.destroy()
+      done(error)
+    }
+  })
+  const link: Link = {
+    get pid() {
+      return pid
+    },
+    get text() {
+      return text
+    },
+    cut: () => {
+      socket.destroy()
+      // a client that has taken its leave does not listen any more
+      const listens = wire.listenerCount("error") > 0
+      wire.destroy(listens ? Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" }) : undefined)
+    },
+    end: () => {
+      socket.destroy()
+      wire.push(null)
+    },
+    silence: () => {
+      silent = true
+    }
+  }
+  links.add(link)
+  const toServer = makeQueue((bytes) => {
+    if (!silent && !socket.destroyed) socket.write(bytes)
+  })
+  const toClient = makeQueue((bytes) => {
+    if (!silent && !wire.destroyed) wire.push(bytes)
+  })
+  const flight = (side: Side, bytes: Buffer): void => {
+    const queue = side === "frontend" ? toServer : toClient
+    queue.push(() => {
+      if (silent) return
+      queue.hold()
+      counter.send({ side, link, bytes, pass: (part = bytes) => queue.pass(part) })
+    })
+  }
+  const frontend = (chunk: Buffer): void => {
+    if (isCancel(chunk)) {
+      cancels = true
+      socket.write(chunk)
+      return
+    }
+    if (pid > 0) text = textOf(chunk, prepared)
+    flight("frontend", Buffer.from(chunk))
+  }
+  const replies = makeReplies((value) => {
+    pid = value
+  })
+  socket.on("data", (chunk) => {
+    const whole = replies.add(chunk)
+    if (whole !== undefined) flight("backend", whole)
+  })
+  socket.on("end", () => {
+    toClient.push(() => {
+      if (silent) return
+      if (replies.end().length > 0) wire.push(replies.end())
+      wire.push(null)
+    })
+  })
+  socket.on("close", () => {
+    if (cancels) counter.cancelled()
+    toClient.push(() => {
+      if (!silent) wire.destroy()
+    })
+  })
+  socket.on("error", () => socket.destroy())
+  return wire
+}
+
+/** Makes a proxy; all connections of a pool share it. */
+export const make = (): Proxy => {
+  const links = new Set<Link>()
+  const steps: Array<Step> = []
+  let armed: { readonly number: number; readonly fault: (flight: Flight) => void } | undefined
+  let onCancelled: (() => void) | undefined
+  const counter: Counter = {
+    send: (flight) => {
+      if (armed === undefined) return flight.pass()
+      steps.push({ side: flight.side, text: flight.link.text })
+      if (steps.length === armed.number) armed.fault(flight)
+      else flight.pass()
+    },
+    cancelled: () => {
+      const run = onCancelled
+      onCancelled = undefined
+      run?.()
+    }
+  }
+  return {
+    stream: (url) => makeLink(url, counter, links),
+    arm: (number, fault) => {
+      steps.length = 0
+      onCancelled = undefined
+      armed = { number, fault }
+    },
+    disarm: () => {
+      armed = undefined
+      return [...steps]
+    },
+    onCancelled: (run) => {
+      onCancelled = run
+    },
+    reaches: (pid) => Array.from(links).some((link) => link.pid === pid),
+    cutAll: () => {
+      for (const link of Array.from(links)) link.cut()
+    }
+  }
+}
