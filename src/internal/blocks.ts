@@ -130,6 +130,12 @@ const afterEnd = <A, E>(
     return Effect.fail(state.closed ? new SessionClosedError({ operation }) : new TransactionClosedError({ operation }))
   })
 
+/** The failure of a body, with that of its rollback behind it. */
+const withCleanup = <A, E>(frame: Frame, exit: Exit.Failure<A, E>): Exit.Exit<A, E> => {
+  const cleanup = frame.parked?.lease?.ended()?.cleanup
+  return cleanup === undefined ? exit : Exit.failCause(Cause.combine(exit.cause, Cause.die(Cause.squash(cleanup))))
+}
+
 /** Ends a block with its exit: success commits, all else rolls back. */
 const finish = <A, E>(
   core: Core,
@@ -141,7 +147,7 @@ const finish = <A, E>(
   Effect.suspend((): Effect.Effect<A, E | CommitError> => {
     if (!isOpen(core, frame)) return afterEnd(core, operation, frame, exit)
     const rollback = rollbackThrough(core, operation, frame)
-    if (Exit.isFailure(exit)) return Effect.andThen(rollback, exit)
+    if (Exit.isFailure(exit)) return Effect.andThen(rollback, Effect.suspend(() => withCleanup(frame, exit)))
     const failure = failureOf(stateOf(core))
     if (failure !== undefined) {
       return Effect.andThen(rollback, Effect.fail(new PendingRollbackError({ cause: Cause.squash(failure) })))

@@ -1,6 +1,6 @@
 /** Asks the pool of the client for connections, and tells the one who waits too long who holds them. */
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, type Fiber, Predicate, Tracer } from "effect"
+import { Context, Effect, type Fiber, Option, Predicate, Tracer } from "effect"
 import { type SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { AcquireTimeoutError } from "../SessionError.ts"
 import type { TransactionOptions } from "../Transaction.ts"
@@ -41,8 +41,10 @@ const limitsOf = (core: Core, options: TransactionOptions | undefined): Lease.Li
     reply: Math.min(core.limits.reply, millisOf("statementTimeout", options.statementTimeout) + grace)
   }
 
+/** The nearest span of the program itself: those of the session say less. */
 const spanOf = (fiber: Fiber.Fiber<unknown, unknown>): string | undefined => {
-  const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+  let span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+  while (span?._tag === "Span" && /^Session(?:Maker)?\./.test(span.name)) span = Option.getOrUndefined(span.parent)
   return span?._tag === "Span" ? span.name : undefined
 }
 
