@@ -5,7 +5,7 @@ import { Reactivity } from "effect/reactivity"
 import type { SqlConnection, SqlError } from "effect/sql"
 
 /** How long what is just ending may take: a statement that is being cancelled, a connection that is being returned. */
-export const patience = "2 seconds"
+const patience = "2 seconds"
 
 /** A backend that is not idle, or that holds locks. */
 interface Backend {

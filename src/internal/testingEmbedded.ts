@@ -1,0 +1,130 @@
+/** Embedded databases for tests. Reading one from a file is several times faster than making an empty one. */
+import { PgClient } from "@effect/sql-pg"
+import { Clock, Duration, Effect, type Scope, Semaphore } from "effect"
+import type { Reactivity } from "effect/reactivity"
+import { type Migrator, SqlError } from "effect/sql"
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
+import { createRequire } from "node:module"
+import { dirname, join } from "node:path"
+import { duplex } from "./duplex.ts"
+import * as Migrations from "./testingMigrations.ts"
+
+type Failure = SqlError.SqlError | Migrator.MigrationError
+
+const attempt = <A>(message: string, run: () => Promise<A>): Effect.Effect<A, SqlError.SqlError> =>
+  Effect.tryPromise({
+    try: run,
+    catch: (cause) =>
+      new SqlError.SqlError({ reason: new SqlError.ConnectionError({ cause, message, operation: "connect" }) })
+  })
+
+/** An embedded database, empty or as a dump has it. */
+const open = Effect.fnUntraced(function*(dump: Blob | undefined) {
+  // Imported when it is needed: PGlite is an optional peer.
+  const { PGlite } = yield* attempt(
+    "TestDatabase.layer needs the package @electric-sql/pglite, or DATABASE_URL: npm install @electric-sql/pglite",
+    () => import("@electric-sql/pglite")
+  )
+  const db = yield* Effect.acquireRelease(
+    attempt(
+      "PGlite could not open a database in memory",
+      () => PGlite.create(dump === undefined ? {} : { loadDataDir: dump })
+    ),
+    (db) => Effect.promise(() => db.close())
+  )
+  const client = yield* PgClient.make({
+    stream: () => duplex(db),
+    maxConnections: 1,
+    username: "postgres",
+    database: "postgres"
+  })
+  return { client, dumped: attempt("PGlite could not dump a database", () => db.dumpDataDir("none")) }
+})
+
+/** Where templates are kept, with what other tools of tests keep. */
+const folder = Effect.sync(() => join(process.cwd(), "node_modules", ".cache", "effect-sql-session"))
+
+/** A dump is for one version of PGlite. */
+const fileOf = (hash: string): Effect.Effect<string, SqlError.SqlError> =>
+  Effect.flatMap(folder, (path) =>
+    attempt("The version of @electric-sql/pglite could not be read", () => {
+      const entry = createRequire(import.meta.url).resolve("@electric-sql/pglite")
+      return readFile(join(dirname(entry), "..", "package.json"), "utf8").then((text) => {
+        const { version } = JSON.parse(text) as { readonly version: string }
+        return join(path, `pglite-${version}-${hash}.tar`)
+      })
+    }))
+
+const read = (hash: string): Effect.Effect<Blob | undefined> =>
+  Effect.flatMap(fileOf(hash), (file) => attempt(`There is no ${file}`, () => readFile(file))).pipe(
+    Effect.map((bytes) => new Blob([bytes], { type: "application/x-tar" })),
+    Effect.orElseSucceed(() => undefined)
+  )
+
+const week = Duration.toMillis("7 days")
+
+/** What tables once were is of no use: each change of them makes a new template. */
+const removeOld = Effect.fnUntraced(function*(path: string) {
+  const now = yield* Clock.currentTimeMillis
+  const names = yield* attempt(`${path} could not be read`, () => readdir(path))
+  yield* Effect.forEach(names.map((name) => join(path, name)), (file) =>
+    Effect.gen(function*() {
+      const { mtimeMs } = yield* attempt(`${file} could not be read`, () => stat(file))
+      if (now - mtimeMs > week) yield* attempt(`${file} could not be removed`, () => rm(file, { force: true }))
+    }), { discard: true })
+})
+
+/** Several processes may write it at a time: it gets its name when it is whole. Tests run without it too. */
+const write = Effect.fnUntraced(
+  function*(hash: string, dump: Blob) {
+    const path = yield* folder
+    const file = yield* fileOf(hash)
+    const draft = `${file}.${process.pid}`
+    const bytes = yield* attempt("The dump could not be read", () => dump.bytes())
+    yield* attempt(`${path} could not be made`, () => mkdir(path, { recursive: true }))
+    yield* attempt(`${draft} could not be written`, () => writeFile(draft, bytes))
+    yield* attempt(`${file} could not be written`, () => rename(draft, file))
+    yield* removeOld(path)
+  },
+  Effect.catch((error) => Effect.logWarning("The template of the test database is not kept", error))
+)
+
+/** The templates of this process. */
+const dumps = new Map<string, Blob>()
+
+/** Suites that run at the same time make one template. */
+const making = Semaphore.makeUnsafe(1)
+
+const fresh = Effect.fnUntraced(function*(migrations: Migrations.Migrations) {
+  const made = yield* open(undefined)
+  yield* Migrations.run(migrations, made.client)
+  return made
+})
+
+/** Makes the tables, and a template of them. */
+const makeTemplate = Effect.fnUntraced(function*(migrations: Migrations.Migrations, template: Migrations.Template) {
+  const { client, dumped } = yield* fresh(migrations)
+  const dump = yield* dumped
+  dumps.set(template.hash, dump)
+  if (template.keep) yield* write(template.hash, dump)
+  return client
+})
+
+const copy = Effect.fnUntraced(function*(migrations: Migrations.Migrations, template: Migrations.Template) {
+  const dump = dumps.get(template.hash) ?? (template.keep ? yield* read(template.hash) : undefined)
+  if (dump === undefined) return yield* makeTemplate(migrations, template)
+  dumps.set(template.hash, dump)
+  return yield* Effect.map(open(dump), ({ client }) => client).pipe(
+    // A file that cannot be read as a database is made again.
+    Effect.catch(() => makeTemplate(migrations, template))
+  )
+})
+
+/** A client with the tables, in a copy of the template where there is one to be made. */
+export const make = (
+  migrations: Migrations.Migrations,
+  template: Migrations.Template | undefined
+): Effect.Effect<PgClient.PgClient, Failure, Scope.Scope | Reactivity.Reactivity> =>
+  template === undefined
+    ? Effect.map(fresh(migrations), ({ client }) => client)
+    : making.withPermit(copy(migrations, template))
