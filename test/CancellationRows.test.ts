@@ -1,7 +1,7 @@
 /**
  * Cancellation and concurrency on a real server, one test for each row of the list.
  *
- * Rows that are about COMMIT are in CommitRows.test.ts, row 7c in Joining.test.ts, row 18 in testing.test.ts.
+ * Rows that are about COMMIT are in CommitRows.test.ts, rows 17 and 19 in UnitRows.test.ts, row 7c in Joining.test.ts, row 18 in testing.test.ts.
  */
 import { assert, describe } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Option, Stream } from "effect"
@@ -20,6 +20,7 @@ import {
   start,
   stored,
   storedUser,
+  tagOf,
   withSession
 } from "./fixtures/sessions.ts"
 import { statements } from "./fixtures/statements.ts"
@@ -166,6 +167,32 @@ describe("a backend that is terminated", () => {
         assert.deepStrictEqual(yield* labels, [])
         yield* onNewSession
       })
+  )
+
+  onServer(
+    "row 6: fails what runs next, typed and retryable, and rolls back; the session goes on after it",
+    2,
+    () =>
+      withSession((session) =>
+        Effect.gen(function*() {
+          yield* storedUser
+          const ada = yield* session.getOne(User, UserId.make(1))
+          yield* session.update(ada, { name: "undone" })
+          yield* session.flush
+          yield* terminated(yield* backendOf(session))
+          yield* session.add(Tag, { label: "undone" })
+          const error = yield* Effect.flip(session.flush)
+          assert.strictEqual(error._tag, "SqlError")
+          assert.nestedPropertyVal(error, "reason._tag", "ConnectionError")
+          assert.propertyVal(error, "isRetryable", true)
+          assert.isFalse(yield* session.isActive)
+          assert.strictEqual(yield* tagOf(session.flush), "PendingRollbackError")
+          yield* session.rollback
+          assert.deepStrictEqual(yield* heldAsStored(session), ["Ada"])
+          yield* wholePool(2)
+          yield* worksOn(session)
+        })
+      )
   )
 })
 

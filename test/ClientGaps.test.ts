@@ -1,6 +1,6 @@
 /** What the plain client leaves open, measured, and a session does not: each test names its row of the measurement. */
 import { assert, describe } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Stream } from "effect"
 import { Query, Session, SessionMaker } from "effect-sql-session"
 import { SqlClient } from "effect/sql"
 import { backendOf, slowCommit, terminated, terminatedWaiting } from "./fixtures/backends.ts"
@@ -74,6 +74,31 @@ describe("a gap of the client is closed:", () => {
   )
 
   onServer(
+    "E10: the error of a body whose backend is killed stays typed, and nothing beside it is a defect",
+    2,
+    () =>
+      Effect.gen(function*() {
+        const maker = yield* SessionMaker
+        const exit = yield* Effect.exit(maker.withTransaction(Effect.gen(function*() {
+          const session = yield* Session
+          yield* session.add(Tag, { label: "undone" })
+          yield* session.flush
+          yield* terminated(yield* backendOf(session))
+          yield* session.add(Tag, { label: "undone too" })
+          yield* session.flush
+        })))
+        assert.isTrue(Exit.isFailure(exit))
+        if (Exit.isSuccess(exit)) return
+        assert.isFalse(Cause.hasDies(exit.cause))
+        const error = Cause.squash(exit.cause)
+        assert.propertyVal(error, "_tag", "SqlError")
+        assert.nestedPropertyVal(error, "reason._tag", "ConnectionError")
+        assert.deepStrictEqual(yield* labels, [])
+        yield* onNewSession
+      })
+  )
+
+  onServer(
     "E12: a backend killed before COMMIT is an error that says so, and is not tried again",
     2,
     () =>
@@ -90,7 +115,9 @@ describe("a gap of the client is closed:", () => {
           }),
           { retry: true }
         ))
-        assert.strictEqual(error._tag, "CommitOutcomeUnknown")
+        // COMMIT was never sent: it is known that nothing was applied.
+        assert.strictEqual(error._tag, "SqlError")
+        assert.nestedPropertyVal(error, "reason._tag", "ConnectionError")
         assert.strictEqual(tries, 1)
         assert.deepStrictEqual(yield* labels, [])
         yield* onNewSession
