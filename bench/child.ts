@@ -7,6 +7,7 @@ import { definitions } from "./workload.ts"
 const stopwatch = () => {
   let [began, ended] = [0, 0]
   let cpu = process.cpuUsage()
+  let heap = 0
   return {
     start: () => {
       cpu = process.cpuUsage()
@@ -15,8 +16,11 @@ const stopwatch = () => {
     stop: () => {
       ended = performance.now()
       cpu = process.cpuUsage(cpu)
+      // With --expose-gc: what the session and its entities hold, as long as both are there.
+      globalThis.gc?.()
+      heap = process.memoryUsage().heapUsed
     },
-    read: () => ({ ms: ended - began, cpu: (cpu.user + cpu.system) / 1000 })
+    read: () => ({ ms: ended - began, cpu: (cpu.user + cpu.system) / 1000, heap })
   }
 }
 

@@ -4,32 +4,41 @@ import { PgClient } from "@effect/sql-pg"
 import { Console, Effect, Layer, Option, Predicate, Redacted } from "effect"
 import { CliConfig, CliError, CliOutput, Command, Flag, GlobalFlag } from "effect/cli"
 import * as Data from "./data.ts"
+import { grow } from "./growth.ts"
 import { measure } from "./measure.ts"
+import { memory } from "./memory.ts"
 import * as Packages from "./packages.ts"
-import { type Name, names } from "./peer.ts"
+import { names } from "./peer.ts"
+import * as Report from "./report.ts"
 import * as Server from "./server.ts"
+import { startUp } from "./startup.ts"
 import * as Table from "./table.ts"
 
-const quick = Flag.Boolean("quick").pipe(
-  Flag.withDescription("Only see that every workload runs for every peer: tiny sizes, once"),
-  Flag.withDefault(false)
-)
+const parts = [...names, "growth", "memory", "startup"]
 
-const list = (name: string, description: string) =>
-  Flag.String(name).pipe(Flag.withMetavar("A,B"), Flag.withDescription(description), Flag.optional)
+const list = (name: string, all: ReadonlyArray<string>) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("A,B"),
+    Flag.withDescription(`Of ${all.join(", ")}; all without it`),
+    Flag.optional
+  )
 
-const rounds = Flag.Int("rounds").pipe(
-  Flag.withDescription("How many times each peer has its turn"),
-  Flag.withDefault(5)
-)
-
-const url = Flag.String("url").pipe(
-  Flag.withDescription("Use a server that runs already. Its tables users and posts are dropped"),
-  Flag.optional
-)
-
-const items = (text: Option.Option<string>, all: ReadonlyArray<string>): ReadonlyArray<string> =>
-  Option.match(text, { onNone: () => all, onSome: (some) => some.split(",") })
+const flags = {
+  quick: Flag.Boolean("quick").pipe(
+    Flag.withDescription("Only see that every workload runs for every peer: tiny sizes, once"),
+    Flag.withDefault(false)
+  ),
+  only: list("only", parts),
+  peers: list("peers", Packages.peers),
+  rounds: Flag.Int("rounds").pipe(
+    Flag.withDescription("How many times each peer has its turn"),
+    Flag.withDefault(5)
+  ),
+  url: Flag.String("url").pipe(
+    Flag.withDescription("Use a server that runs already. Its tables users and posts are dropped"),
+    Flag.optional
+  )
+}
 
 interface Flags {
   readonly quick: boolean
@@ -38,6 +47,9 @@ interface Flags {
   readonly rounds: number
   readonly url: Option.Option<string>
 }
+
+const items = (text: Option.Option<string>, all: ReadonlyArray<string>): ReadonlyArray<string> =>
+  Option.match(text, { onNone: () => all, onSome: (some) => some.split(",") })
 
 /** All peers, and their packages; a quick run does not install them. */
 const wanted = Effect.fnUntraced(function*({ peers, quick }: Flags) {
@@ -51,41 +63,45 @@ const wanted = Effect.fnUntraced(function*({ peers, quick }: Flags) {
 })
 
 const run = Effect.fn("bench")(function*(flags: Flags) {
-  const url = yield* Option.match(flags.url, { onNone: () => Server.start, onSome: Effect.succeed })
   const peers = yield* wanted(flags)
-  const only = items(flags.only, names)
-  const measured = Effect.gen(function*() {
+  const url = yield* Option.match(flags.url, { onNone: () => Server.start, onSome: Effect.succeed })
+  const only = items(flags.only, flags.quick ? names : parts)
+  const options = { url, peers, rounds: flags.rounds, quick: flags.quick }
+  const program = Effect.gen(function*() {
     yield* Data.createTables
-    return yield* Effect.forEach(
-      names.filter((name: Name) => only.includes(name)),
+    const measured = yield* Effect.forEach(
+      names.filter((name) => only.includes(name)),
       Effect.fnUntraced(function*(name) {
-        const result = yield* Effect.scoped(measure(name, { url, peers, rounds: flags.rounds, quick: flags.quick }))
+        const result = yield* Effect.scoped(measure(name, options))
         yield* Console.log(`${Table.lines(result).join("\n")}${flags.quick ? "" : "\n"}`)
         return result
       })
     )
+    const part = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>) =>
+      only.includes(name)
+        ? Effect.asSome(Effect.tap(effect, (found) => Console.log(`${name}: ${JSON.stringify(found, null, 1)}`)))
+        : Effect.succeedNone
+    const found = Option.all({
+      lines: yield* part("growth", grow(options)),
+      memory: yield* part("memory", memory(options)),
+      startUp: yield* part("startup", startUp)
+    })
+    // A part of it would be no report.
+    if (Option.isNone(found) || Option.isSome(flags.only) || Option.isSome(flags.peers)) return
+    yield* Report.write({ ...found.value, measured, peers, rounds: flags.rounds, notes: [] })
+    yield* Console.log("Written: bench/results.md, bench/results.svg, bench/growth.svg")
   })
-  yield* Effect.provide(measured, PgClient.layer({ url: Redacted.make(url), maxConnections: 1 }))
+  yield* Effect.provide(program, PgClient.layer({ url: Redacted.make(url), maxConnections: 1 }))
 })
 
 /** With what the system or the server said below it. */
 const messageOf = (error: Error): string =>
   Predicate.isError(error.cause) ? `${error.message}: ${messageOf(error.cause)}` : error.message
 
-const command = Command.make(
-  "bench",
-  {
-    quick,
-    only: list("only", `Of ${names.join(", ")}; all without it`),
-    peers: list("peers", `Of ${Packages.peers.join(", ")}; all without it`),
-    rounds,
-    url
-  },
-  (flags) =>
-    Effect.scoped(run(flags)).pipe(
-      Effect.mapError((error) => new CliError.UserError({ cause: error, userMessage: messageOf(error) }))
-    )
-).pipe(Command.withDescription("Measures this library beside raw SQL and its peers"))
+const command = Command.make("bench", flags, (flags) =>
+  Effect.scoped(run(flags)).pipe(
+    Effect.mapError((error) => new CliError.UserError({ cause: error, userMessage: messageOf(error) }))
+  )).pipe(Command.withDescription("Measures this library beside raw SQL and its peers"))
 
 Command.run(command, { version: "1.0.0" }).pipe(
   Effect.provide(Layer.mergeAll(

@@ -15,6 +15,9 @@ export interface Options {
   readonly rounds: number
   /** Small and once, only to see that it works. */
   readonly quick: boolean
+  /** In place of those of the workload. */
+  readonly count?: number | undefined
+  readonly repeats?: number | undefined
 }
 
 export interface Measured {
@@ -32,13 +35,14 @@ type Failure = Worker.PeerError | SqlError.SqlError
 export const measure = Effect.fn("measure")(
   function*(
     workload: Name,
-    { peers, quick, rounds, url }: Options
+    options: Options
   ): Effect.fn.Return<Measured, Failure, Scope.Scope | SqlClient.SqlClient | PgClient.PgClient> {
     const definition = definitions[workload]
-    const count = quick ? definition.quick : definition.count
+    const { count, repeats, warmUp } = amounts(definition, options)
     const cpu = Os.availableParallelism() - 1
     const pinned = definition.pinned && (yield* Server.pin(cpu))
     const { connections } = definition
+    const { peers, quick, rounds, url } = options
     yield* Data.fill(definition.rows(count))
     const workers = yield* Effect.forEach(
       peers,
@@ -48,19 +52,24 @@ export const measure = Effect.fn("measure")(
 
     const samples = new Map<string, Array<Worker.Sample>>()
     for (const worker of workers) {
-      const warmUp = yield* repeat(worker, quick ? 1 : definition.warmUp)
-      if (warmUp.length > 0) samples.set(worker.peer, quick ? warmUp : [])
+      const first = yield* repeat(worker, warmUp)
+      if (first.length > 0) samples.set(worker.peer, quick ? first : [])
     }
     const able = workers.filter(({ peer }) => samples.has(peer))
     for (let round = 0; round < (quick ? 0 : rounds); round++) {
       // Another one begins in each round: what the first does for the others does not always fall to the same one.
       for (const worker of rotated(able, round)) {
-        samples.get(worker.peer)?.push(...yield* repeat(worker, definition.repeats))
+        samples.get(worker.peer)?.push(...yield* repeat(worker, repeats))
       }
     }
     return { workload, count, quick, pinned: pinned === definition.pinned, samples }
   }
 )
+
+const amounts = ({ count, repeats, warmUp, ...definition }: Definition, options: Options) =>
+  options.quick
+    ? { count: definition.quick, repeats: 0, warmUp: 1 }
+    : { count: options.count ?? count, repeats: options.repeats ?? repeats, warmUp: options.repeats ?? warmUp }
 
 const rotated = <A>(all: ReadonlyArray<A>, by: number): ReadonlyArray<A> => {
   const at = by % Math.max(1, all.length)

@@ -7,6 +7,28 @@ import { fileURLToPath } from "node:url"
 export const local = ["raw", "ours"]
 export const peers = [...local, "pg", "postgresjs", "drizzle", "kysely", "mikro", "typeorm"]
 
+export const labels: Readonly<Record<string, string>> = {
+  raw: "raw",
+  ours: "this library",
+  pg: "pg",
+  postgresjs: "postgres.js",
+  drizzle: "Drizzle",
+  kysely: "Kysely",
+  mikro: "MikroORM",
+  typeorm: "TypeORM",
+  sqlalchemy: "SQLAlchemy"
+}
+
+const named: Readonly<Record<string, ReadonlyArray<string>>> = {
+  raw: ["effect", "@effect/sql-pg"],
+  pg: ["pg"],
+  postgresjs: ["postgres"],
+  drizzle: ["drizzle-orm"],
+  kysely: ["kysely"],
+  mikro: ["@mikro-orm/postgresql"],
+  typeorm: ["typeorm"]
+}
+
 const folder = fileURLToPath(new URL(".", import.meta.url))
 
 export const areInstalled: Effect.Effect<boolean> = Effect.sync(() => Fs.existsSync(`${folder}/node_modules/pg`))
@@ -25,8 +47,11 @@ export const install: Effect.Effect<void, InstallError> = Effect.gen(function*()
   if (status !== 0) return yield* new InstallError({ output: stderr })
 })
 
-/** The version of a package that the benchmarks use. */
-export const version = (name: string): string => {
+/** The packages that a peer is, with their versions. */
+export const versions = (peer: string): ReadonlyArray<string> =>
+  (named[peer] ?? []).map((name) => `${name} ${version(name)}`)
+
+const version = (name: string): string => {
   const found = [`${folder}/node_modules`, `${folder}/../node_modules`]
     .map((modules) => `${modules}/${name}/package.json`)
     .find((file) => Fs.existsSync(file))

@@ -1,7 +1,10 @@
 /** What every peer implements, so that all of them are measured in the same way. */
 
 export const names = ["W1", "W2", "W3", "W4", "W5", "W6", "W6c", "W7", "W8"] as const
-export type Name = (typeof names)[number]
+
+/** Of this library alone: what a flush of few changes and what `load` costs, and what a walk in chunks keeps. */
+export const extraNames = ["flush", "load", "chunks"] as const
+export type Name = (typeof names)[number] | (typeof extraNames)[number]
 
 /** Measures the part of a workload that counts. */
 export interface Stopwatch {

@@ -22,7 +22,7 @@ export class ServerError extends Schema.TaggedError<ServerError>()("ServerError"
 const settings = {
   listen_addresses: "127.0.0.1",
   unix_socket_directories: "",
-  max_connections: 100,
+  max_connections: 300,
   fsync: "off",
   synchronous_commit: "off",
   full_page_writes: "off",

@@ -45,6 +45,14 @@ export const meets = (bar: Bar, { cpuRatio, median, ratio }: Summary): boolean |
   return known.length === 0 ? undefined : known.every(([limit = 0, value = 0]) => value <= limit)
 }
 
+/** What the bar is about, as measured. */
+export const against = (bar: Bar, { cpuRatio, median, ratio }: Summary): string =>
+  [
+    bar.ratio === undefined || ratio === undefined ? [] : [`${ratio.toFixed(2)} x raw`],
+    bar.cpuRatio === undefined || cpuRatio === undefined ? [] : [`client CPU ${cpuRatio.toFixed(2)} x raw`],
+    bar.nanoseconds === undefined ? [] : [`${amount(median)} ns`]
+  ].flat().join(", ")
+
 export const barText = ({ cpuRatio, nanoseconds, ratio }: Bar): string =>
   [
     ratio === undefined ? [] : [`<= ${ratio} x raw`],

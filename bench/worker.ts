@@ -16,6 +16,8 @@ export interface Sample {
   readonly cpu: number
   /** The most memory that the process has held so far, in bytes. */
   readonly peakRss: number
+  /** What the heap holds at the end of the workload, in bytes; with garbage, unless it is collected before. */
+  readonly heap: number
 }
 
 export type Answer =
@@ -45,6 +47,8 @@ export interface Options {
   readonly connections: number
   /** The only CPU that it may use. */
   readonly cpu?: number | undefined
+  /** Collects garbage after each workload. */
+  readonly collects?: boolean | undefined
 }
 
 /** Starts a process, which ends with the scope. */
@@ -59,14 +63,10 @@ export const make = Effect.fn("Worker.make")(function*(options: Options): Effect
   return { peer, ask: (request) => answer(child, peer, () => child.send(request)) }
 })
 
-/** Runs Node on a file of this folder, with the source of the library. */
-export const nodeArguments = (file: string): ReadonlyArray<string> => [
-  "--conditions=@effect-sql-session/source",
-  fileURLToPath(new URL(file, import.meta.url))
-]
-
-const start = ({ connections, cpu, peer, url }: Options): ChildProcess => {
-  const command = [process.execPath, ...nodeArguments("child.ts"), peer, url, String(connections)]
+const start = ({ collects, connections, cpu, peer, url }: Options): ChildProcess => {
+  const child = fileURLToPath(new URL("child.ts", import.meta.url))
+  const options = collects === true ? ["--expose-gc"] : []
+  const command = [process.execPath, ...options, child, peer, url, String(connections)]
   const pinned = cpu === undefined ? command : ["taskset", "-c", String(cpu), ...command]
   return spawn(pinned[0] ?? "", pinned.slice(1), { stdio: ["ignore", "inherit", "inherit", "ipc"] })
 }

@@ -190,5 +190,32 @@ export const definitions: { readonly [N in Name]: Definition } = {
     reads: true,
     bar: { ratio: 1.8 },
     checkResult: checkStream
+  },
+  flush: {
+    ...one,
+    title: "flush 10 changes of many loaded rows",
+    count: 1000,
+    rows: (users) => ({ users }),
+    reads: true,
+    bar: {},
+    checkResult: nothing
+  },
+  load: {
+    ...one,
+    title: "load a relation of many rows",
+    count: 1000,
+    rows: (users) => ({ users, posts: 2 }),
+    reads: true,
+    bar: {},
+    checkResult: (result, count) => result === 2 * count ? undefined : `${String(result)} posts`
+  },
+  chunks: {
+    ...one,
+    title: "walk through all rows as entities, and forget each chunk",
+    count: 1000,
+    rows: (users) => ({ users }),
+    reads: true,
+    bar: {},
+    checkResult: (result, count) => result === count ? undefined : `${String(result)} users`
   }
 }

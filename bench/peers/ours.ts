@@ -30,7 +30,12 @@ const registry = Registry.make({ entities: [User, Post], naming: "snakeCase" })
 const users = Query.select(User).pipe(Query.orderBy((user) => user.id))
 const usersWithPosts = users.pipe(Query.include({ posts: User.posts }))
 
-type Failure = SessionError.CommitError | SessionError.TargetError | SessionError.NoResultFound
+type Failure =
+  | SessionError.CommitError
+  | SessionError.RollbackError
+  | SessionError.LinkError
+  | SessionError.TargetError
+  | SessionError.NoResultFound
 type Run = (input: Input) => Effect.Effect<unknown, Failure, SessionMaker>
 
 /** Runs a workload in one session. */
@@ -131,6 +136,44 @@ const stream = inSession(Effect.fnUntraced(function*(session, { watch }) {
   return seen
 }))
 
+const changed = 10
+
+const flush = inSession(Effect.fnUntraced(function*(session, { token, watch }) {
+  const loaded = yield* session.all(users)
+  const step = Math.floor(loaded.length / changed)
+  const some = Data.numbered(changed, (i) => loaded[(i - 1) * step]).filter((user) => user !== undefined)
+  watch.start()
+  for (const user of some) yield* session.update(user, { name: Data.renamed(user.id, token) })
+  yield* session.flush
+  watch.stop()
+  yield* session.rollback
+}))
+
+const load = inSession(Effect.fnUntraced(function*(session, { watch }) {
+  const loaded = yield* session.all(users)
+  let found = 0
+  watch.start()
+  for (const user of loaded) found += (yield* session.load(user, User.posts)).length
+  watch.stop()
+  return found
+}))
+
+const chunks = inSession(Effect.fnUntraced(function*(session, { watch }) {
+  let [seen, last] = [0, 0]
+  watch.start()
+  while (true) {
+    const chunk = yield* session.all(
+      users.pipe(Query.where((user) => user.id.gt(last)), Query.limit(10_000))
+    )
+    if (chunk.length === 0) break
+    seen += chunk.length
+    last = chunk.at(-1)?.id ?? last
+    yield* session.expungeAll
+  }
+  watch.stop()
+  return seen
+}))
+
 const runs: { readonly [N in Name]: Run } = {
   W1: unitOfWork,
   W2: loadUsers,
@@ -140,7 +183,10 @@ const runs: { readonly [N in Name]: Run } = {
   W6: transactions,
   W6c: transactions,
   W7: hits,
-  W8: stream
+  W8: stream,
+  flush,
+  load,
+  chunks
 }
 
 export const open = (url: string, connections: number): Promise<Peer> => {

@@ -3,7 +3,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect, ManagedRuntime, Redacted, Stream } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import * as Data from "../data.ts"
-import type { Input, Name, Peer, PostRow, UserRow } from "../peer.ts"
+import type { Input, names, Peer, PostRow, UserRow } from "../peer.ts"
 
 type Run = (input: Input) => Effect.Effect<unknown, SqlError.SqlError, SqlClient.SqlClient>
 
@@ -105,7 +105,7 @@ const stream: Run = Effect.fnUntraced(function*({ watch }) {
   return seen
 })
 
-const runs: { readonly [N in Exclude<Name, "W7">]: Run } = {
+const runs: { readonly [N in Exclude<(typeof names)[number], "W7">]: Run } = {
   W1: unitOfWork,
   W2: loadUsers,
   W3: loadPosts,

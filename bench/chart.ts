@@ -1,0 +1,83 @@
+/** Charts of the results, drawn as SVG without a browser. */
+import { Effect } from "effect"
+import type { Line } from "./growth.ts"
+import type { Measured } from "./measure.ts"
+import * as Packages from "./packages.ts"
+import { type Name, names } from "./peer.ts"
+import { summaries } from "./table.ts"
+import { definitions } from "./workload.ts"
+
+const base = { animation: false, backgroundColor: "#ffffff", textStyle: { fontFamily: "sans-serif" } }
+const title = (text: string) => ({ text, left: "center", textStyle: { fontSize: 15, fontWeight: "normal" } })
+
+/** How many times the time of raw each peer takes, and the bar of this library. */
+export const ratios = (measured: ReadonlyArray<Measured>): Effect.Effect<string> => {
+  const compared = measured.filter(({ samples }) => samples.has("raw"))
+  const ratioOf = (one: Measured, peer: string) => {
+    const ratio = summaries(one).find((summary) => summary.peer === peer)?.ratio
+    return ratio === undefined ? null : Number(ratio.toFixed(2))
+  }
+  const peers = Packages.peers.concat("sqlalchemy").filter((peer) => compared.some(({ samples }) => samples.has(peer)))
+  const bar = (workload: Name) => definitions[workload].bar.ratio ?? null
+  return draw(1100, 480, {
+    ...base,
+    title: title("Time, in multiples of the best SQL written by hand on the same driver (raw)"),
+    legend: { bottom: 0 },
+    grid: { left: 50, right: 20, top: 50, bottom: 60 },
+    xAxis: { type: "category", data: names.filter((name) => compared.some(({ workload }) => workload === name)) },
+    yAxis: { type: "log", min: 0.5, axisLabel: { formatter: "{value} x" } },
+    series: [
+      ...peers.map((peer) => ({
+        type: "bar",
+        name: Packages.labels[peer] ?? peer,
+        data: compared.map((one) => ratioOf(one, peer))
+      })),
+      {
+        type: "scatter",
+        name: "our bar",
+        symbol: "rect",
+        symbolSize: [90, 2],
+        itemStyle: { color: "#000000" },
+        data: compared.map(({ workload }) => bar(workload))
+      }
+    ]
+  })
+}
+
+/** The cost of one, over the size of the whole. */
+export const growth = (lines: ReadonlyArray<Line>): Effect.Effect<string> =>
+  draw(1100, 420, {
+    ...base,
+    title: title("Microseconds for one row or change, over the number of rows"),
+    legend: { bottom: 0 },
+    grid: { left: 60, right: 30, top: 50, bottom: 60 },
+    xAxis: { type: "log", axisLabel: { formatter: (size: number) => size.toLocaleString("en-US") } },
+    yAxis: { type: "log", min: 0.1, axisLabel: { formatter: "{value} µs" } },
+    series: lines.map(({ peer, points, title }) => ({
+      type: "line",
+      name: `${title} (${peer})`,
+      data: points.map(({ cost, size }) => [size, Number(cost.toFixed(3))])
+    }))
+  })
+
+/** What is used of the chart library, which is one of the packages that the first run installs. */
+interface Echarts {
+  readonly init: (element: null, theme: null, options: Readonly<Record<string, unknown>>) => {
+    readonly setOption: (options: Readonly<Record<string, unknown>>) => void
+    readonly renderToSVGString: () => string
+    readonly dispose: () => void
+  }
+}
+
+const library = "echarts"
+
+const draw = (width: number, height: number, options: Readonly<Record<string, unknown>>): Effect.Effect<string> =>
+  Effect.promise(() => import(library)).pipe(
+    Effect.map((echarts: Echarts) => {
+      const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width, height })
+      chart.setOption(options)
+      const svg = chart.renderToSVGString()
+      chart.dispose()
+      return `${svg}\n`
+    })
+  )

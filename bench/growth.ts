@@ -1,0 +1,76 @@
+/** How the cost of one row, or of one change, grows with the size of the whole. */
+import { Effect } from "effect"
+import { measure, type Options } from "./measure.ts"
+import type { Name } from "./peer.ts"
+import { median } from "./table.ts"
+
+interface Series {
+  readonly workload: Name
+  readonly peers: ReadonlyArray<string>
+  readonly title: string
+  readonly unit: string
+  readonly sizes: ReadonlyArray<number>
+  /** What one repeat of a size does of what is counted. */
+  readonly units: (size: number) => number
+}
+
+const series: ReadonlyArray<Series> = [
+  {
+    workload: "W2",
+    peers: ["raw", "ours"],
+    title: "load n users as entities",
+    unit: "row",
+    sizes: [100, 1000, 10_000, 100_000, 1_000_000],
+    units: (size) => size
+  },
+  {
+    workload: "flush",
+    peers: ["ours"],
+    title: "flush 10 changes, n users loaded",
+    unit: "change",
+    sizes: [100, 1000, 10_000, 100_000],
+    units: () => 10
+  },
+  {
+    workload: "load",
+    peers: ["ours"],
+    title: "session.load of the posts of each of n users, 2 for each",
+    unit: "user",
+    sizes: [10, 100, 1000, 10_000, 100_000],
+    units: (size) => size
+  }
+]
+
+export interface Line {
+  readonly title: string
+  readonly unit: string
+  readonly peer: string
+  /** Microseconds for one, at a size. */
+  readonly points: ReadonlyArray<{ readonly size: number; readonly cost: number }>
+}
+
+const repeatsOf = (size: number): number => Math.max(3, Math.min(300, Math.round(300_000 / size)))
+
+export const grow = Effect.fn("grow")(function*(options: Options) {
+  const lines = yield* Effect.forEach(series, (one) =>
+    Effect.map(
+      Effect.forEach(one.sizes, (size) =>
+        Effect.map(
+          Effect.scoped(
+            measure(one.workload, { ...options, peers: one.peers, count: size, repeats: repeatsOf(size), rounds: 1 })
+          ),
+          ({ samples }) => ({ size, samples })
+        )),
+      (measured): ReadonlyArray<Line> =>
+        one.peers.map((peer) => ({
+          title: one.title,
+          unit: one.unit,
+          peer,
+          points: measured.map(({ samples, size }) => ({
+            size,
+            cost: 1000 * median((samples.get(peer) ?? []).map(({ ms }) => ms)) / one.units(size)
+          }))
+        }))
+    ))
+  return lines.flat()
+})
