@@ -1,9 +1,10 @@
 /** Charts of the results, drawn as SVG without a browser. */
-import { Effect } from "effect"
+import type { Effect } from "effect"
 import type { Line } from "./growth.ts"
 import type { Measured } from "./measure.ts"
 import * as Packages from "./packages.ts"
 import { type Name, names } from "./peer.ts"
+import { draw } from "./svg.ts"
 import { summaries } from "./table.ts"
 import { definitions } from "./workload.ts"
 
@@ -59,25 +60,3 @@ export const growth = (lines: ReadonlyArray<Line>): Effect.Effect<string> =>
       data: points.map(({ cost, size }) => [size, Number(cost.toFixed(3))])
     }))
   })
-
-/** What is used of the chart library, which is one of the packages that the first run installs. */
-interface Echarts {
-  readonly init: (element: null, theme: null, options: Readonly<Record<string, unknown>>) => {
-    readonly setOption: (options: Readonly<Record<string, unknown>>) => void
-    readonly renderToSVGString: () => string
-    readonly dispose: () => void
-  }
-}
-
-const library = "echarts"
-
-const draw = (width: number, height: number, options: Readonly<Record<string, unknown>>): Effect.Effect<string> =>
-  Effect.promise(() => import(library)).pipe(
-    Effect.map((echarts: Echarts) => {
-      const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width, height })
-      chart.setOption(options)
-      const svg = chart.renderToSVGString()
-      chart.dispose()
-      return `${svg}\n`
-    })
-  )

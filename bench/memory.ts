@@ -5,7 +5,7 @@ import * as Data from "./data.ts"
 import type { Name } from "./peer.ts"
 import * as Worker from "./worker.ts"
 
-export interface Held {
+interface Held {
   readonly peer: string
   /** Bytes of the heap for each of the entities, or rows, that are held at once. */
   readonly heap: number
@@ -15,7 +15,7 @@ export interface Held {
   readonly peak: number
 }
 
-export interface Walked {
+interface Walked {
   readonly title: string
   readonly rows: number
   /** The peak of the process, in bytes. */

@@ -2,12 +2,11 @@
 
 export const names = ["W1", "W2", "W3", "W4", "W5", "W6", "W6c", "W7", "W8"] as const
 
-/** Of this library alone: what a flush of few changes and what `load` costs, and what a walk in chunks keeps. */
-export const extraNames = ["flush", "load", "chunks"] as const
-export type Name = (typeof names)[number] | (typeof extraNames)[number]
+/** The others are of this library alone: a flush of few changes, `load`, and a walk in chunks. */
+export type Name = (typeof names)[number] | "flush" | "load" | "chunks"
 
 /** Measures the part of a workload that counts. */
-export interface Stopwatch {
+interface Stopwatch {
   readonly start: () => void
   readonly stop: () => void
 }
@@ -23,7 +22,7 @@ export interface Input {
 }
 
 /** Gives what it read, to be checked; nothing if it only writes. */
-export type Workload = (input: Input) => Promise<unknown>
+type Workload = (input: Input) => Promise<unknown>
 
 export interface Peer {
   readonly workloads: { readonly [N in Name]?: Workload }
