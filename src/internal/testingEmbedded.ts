@@ -89,7 +89,7 @@ const write = Effect.fnUntraced(
   Effect.catch((error) => Effect.logWarning("The template of the test database is not kept", error))
 )
 
-/** The templates of this process. */
+/** The templates of this process that are not kept in files. */
 const dumps = new Map<string, Blob>()
 
 /** Suites that run at the same time make one template. */
@@ -102,18 +102,20 @@ const fresh = Effect.fnUntraced(function*(migrations: Migrations.Migrations) {
 })
 
 /** Makes the tables, and a template of them. */
-const makeTemplate = Effect.fnUntraced(function*(migrations: Migrations.Migrations, template: Migrations.Template) {
+const makeTemplate = Effect.fnUntraced(function*(
+  migrations: Migrations.Migrations,
+  { hash, keep }: Migrations.Template
+) {
   const { client, dumped } = yield* fresh(migrations)
   const dump = yield* dumped
-  dumps.set(template.hash, dump)
-  if (template.keep) yield* write(template.hash, dump)
+  if (keep) yield* write(hash, dump)
+  else dumps.set(hash, dump)
   return client
 })
 
 const copy = Effect.fnUntraced(function*(migrations: Migrations.Migrations, template: Migrations.Template) {
-  const dump = dumps.get(template.hash) ?? (template.keep ? yield* read(template.hash) : undefined)
+  const dump = template.keep ? yield* read(template.hash) : dumps.get(template.hash)
   if (dump === undefined) return yield* makeTemplate(migrations, template)
-  dumps.set(template.hash, dump)
   return yield* Effect.map(open(dump), ({ client }) => client).pipe(
     // A file that cannot be read as a database is made again.
     Effect.catch(() => makeTemplate(migrations, template))
