@@ -3,7 +3,7 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Schema } from "effect"
 import { Entity, Query, Registry, Session, SessionMaker, Transaction } from "effect-sql-session"
 import { Model } from "effect/schema"
-import { SqlClient, SqlModel, SqlResolver } from "effect/sql"
+import { Migrator, SqlClient, SqlModel, SqlResolver } from "effect/sql"
 import { embedded, makers } from "./fixtures/databases.ts"
 import { tables } from "./fixtures/domain.ts"
 import { emptied, isRunning, labels, start } from "./fixtures/sessions.ts"
@@ -137,6 +137,39 @@ layer(database)((it) => {
         }))
     })
   }
+
+  describe("migrations", () => {
+    it.effect("run in the transaction of a session, and go with it", () =>
+      Effect.gen(function*() {
+        yield* emptied
+        const maker = yield* SessionMaker
+        const sql = yield* SqlClient.SqlClient
+        const loader = Migrator.fromRecord({
+          "0001_notes": Effect.andThen(
+            sql`CREATE TABLE notes (label text)`,
+            sql`INSERT INTO notes SELECT label FROM tags`
+          )
+        })
+        const notes = Effect.map(
+          sql<{ readonly name: string | null }>`SELECT to_regclass('notes')::text AS name`,
+          (rows) => rows[0]!.name
+        )
+        const migrated = Effect.flatMap(Session, (session) =>
+          Effect.gen(function*() {
+            yield* session.add(Label, { label: "pending" })
+            yield* session.withConnection(Migrator.make({})({ loader }))
+            assert.deepStrictEqual(yield* session.all(sql`SELECT label FROM notes`), [{ label: "pending" }])
+          }))
+        assert.strictEqual(
+          yield* Effect.flip(maker.withTransaction(Effect.andThen(migrated, Effect.fail("undo")))),
+          "undo"
+        )
+        assert.deepStrictEqual([yield* notes, yield* labels], [null, []])
+        yield* maker.withTransaction(migrated)
+        assert.deepStrictEqual([yield* notes, yield* labels], ["notes", ["pending"]])
+        yield* sql`DROP TABLE notes, effect_sql_migrations`
+      }))
+  })
 
   describe("a resolver", () => {
     it.effect("sends the requests of concurrent fibers as one statement of the session's transaction", () =>
