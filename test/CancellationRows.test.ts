@@ -3,12 +3,12 @@
  *
  * Rows that are about COMMIT are in CommitRows.test.ts, rows 17 and 19 in UnitRows.test.ts, row 7c in Joining.test.ts, row 18 in testing.test.ts.
  */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Option, Stream } from "effect"
 import { Query, Session, SessionMaker } from "effect-sql-session"
 import type { SessionService } from "effect-sql-session/Session"
 import { SqlClient } from "effect/sql"
-import { backendOf, terminated, wholePool } from "./fixtures/backends.ts"
+import { answering, backendOf, terminated, wholePool } from "./fixtures/backends.ts"
 import { Comment, Post, Tag, User, UserId } from "./fixtures/domain.ts"
 import { locked, onServer, waitsForLock, worksOn } from "./fixtures/onServer.ts"
 import {
@@ -17,6 +17,7 @@ import {
   isRunning,
   labels,
   names,
+  pooled,
   start,
   stored,
   storedUser,
@@ -194,6 +195,30 @@ describe("a backend that is terminated", () => {
         })
       )
   )
+})
+
+describe("a rollback", () => {
+  it.live("row 12: that fails leaves the body's own error, with its own behind it; the connection is discarded", () => {
+    const { stream, whenAnswered } = answering()
+    return Effect.gen(function*() {
+      const maker = yield* SessionMaker
+      yield* whenAnswered("ROLLBACK", (socket) => socket.destroy())
+      const exit = yield* Effect.exit(maker.withTransaction(Effect.gen(function*() {
+        const session = yield* Session
+        yield* session.add(Tag, { label: "undone" })
+        yield* session.flush
+        return yield* Effect.fail("mine")
+      })))
+      const [own, cleanup, ...others] = Exit.isFailure(exit) ? exit.cause.reasons : []
+      assert.deepStrictEqual(own, Cause.makeFailReason("mine"))
+      assert.strictEqual(cleanup?._tag, "Die")
+      assert.nestedPropertyVal(cleanup, "defect.reason._tag", "ConnectionError")
+      assert.deepStrictEqual(others, [])
+      yield* wholePool(1)
+      assert.deepStrictEqual(yield* labels, [])
+      yield* onNewSession
+    }).pipe(Effect.provide(pooled({ maxConnections: 1, stream })))
+  }, 10_000)
 })
 
 describe("several fibers", () => {
