@@ -322,7 +322,7 @@ export class LeftOpenError
     const { all, given } = this.connections
     const leaked = given === all ? [] : [`${all - given} of ${all} connections did not come back to the pool.`]
     const open = this.backends.map(({ locks, millis, pid, state }) =>
-      `Backend ${pid ?? "of the only connection"}: ${state} for ${millis} ms, ${locks} locks.`
+      `Backend ${pid ?? "of the only connection"}: ${state} for ${millis} ms, locks: ${locks}.`
     )
     return [...leaked, ...open, "End each transaction, join its fibers, and close what is scoped before you look."]
       .join(" ")
@@ -334,7 +334,8 @@ export class LeftOpenError
  * none of its backends is at work, in a transaction, or holds a lock. For the end of a test, outside of any transaction.
  *
  * What is just ending has two seconds to do so, of real time. Meanwhile it keeps the connections that it got, so it must
- * not run beside other work of the same client. A channel that is listened to holds a connection.
+ * not run beside other work of the same client. It opens those that the pool has not opened yet. A channel that is
+ * listened to holds a connection.
  *
  * Backends are told by the database and the `applicationName` of the client. `TestDatabase.layer` makes one for each
  * client; give your own clients one too, or it takes those of others for theirs.
