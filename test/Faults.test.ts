@@ -1,24 +1,20 @@
 /** Programs that are interrupted, and whose backends are terminated, at every step: see `faults/harness.ts`. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { tryFaults } from "./faults/harness.ts"
+import { settingsOf, tryFaults } from "./faults/harness.ts"
 import { direct } from "./faults/kinds.ts"
 import { serverUrl } from "./fixtures/databases.ts"
 
-const number = Number(process.env.FAULTS ?? 2400) / 2
+const settings = settingsOf(process.env, 1200)
 
 describe("a program that is interrupted, or whose backend is terminated, at any step", () => {
   it.live(
     "leaves all of its work or nothing, a whole pool, and a session that tells the truth",
     () =>
       Effect.gen(function*() {
-        const found = yield* tryFaults(yield* serverUrl, direct, {
-          count: number,
-          seed: Number(process.env.FAULT_SEED ?? 1),
-          only: process.env.FAULT
-        })
+        const found = yield* tryFaults(yield* serverUrl, direct, settings)
         assert.deepStrictEqual(found, [])
       }),
-    60_000 + number * 500
+    60_000 + settings.count * 500
   )
 })

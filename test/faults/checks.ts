@@ -56,8 +56,10 @@ export interface End {
   readonly exit: Exit.Exit<unknown, unknown>
   /** What the transaction says of itself; none if the program did not get as far as to have it. */
   readonly outcome: Option.Option<Outcome>
-  /** Whether COMMIT had been sent when the fault came. */
+  /** Whether COMMIT has been sent. */
   readonly committing: boolean
+  /** Whether the program fails by itself: its success is to leave nothing. */
+  readonly fails: boolean
 }
 
 /** A rollback to a savepoint, and the end of a cursor, leave it to the next use to tell that the connection is lost. */
@@ -88,13 +90,11 @@ export const exitIsTold = (end: End): Effect.Effect<void, Broken> => {
 }
 
 /** What the program's end, and the outcome, say of the database. */
-const allowed = ({ confirm, exit, outcome }: End): ReadonlyArray<State> | string => {
+const allowed = ({ confirm, exit, fails, outcome }: End): ReadonlyArray<State> | string => {
   const told = Option.getOrUndefined(outcome)
   if (told === "open") return "the outcome is open after the end"
   if (told === "unknown" && confirm) return "the outcome is unknown, and was to be confirmed"
-  if (Exit.isSuccess(exit)) {
-    return told === undefined || told === "committed" ? ["after"] : `a success is ${told}`
-  }
+  if (Exit.isSuccess(exit)) return told === (fails ? "rolledBack" : "committed") ? ["after"] : `a success is ${told}`
   if (told === "committed") {
     return Cause.hasInterruptsOnly(exit.cause) ? ["after"] : `committed, it ends with ${ended(exit)}`
   }
@@ -110,19 +110,18 @@ export const stateIsTold = (
 ): Effect.Effect<State, Broken> =>
   Effect.gen(function*() {
     const found = yield* tables(lane)
-    const state = (["before", "after"] as const).find((state) => Util.isDeepStrictEqual(found, states[state]))
-    if (state === undefined) {
+    const is = (["before", "after"] as const).filter((state) => Util.isDeepStrictEqual(found, states[state]))
+    if (is.length === 0) {
       return yield* broken(`the database has ${shown(found)}, neither as before nor ${shown(states.after)}`)
     }
     const may = allowed(end)
     if (typeof may === "string") return yield* broken(may)
-    return may.includes(state)
-      ? state
-      : yield* broken(
-        `the database is as ${state}, the end is ${ended(end.exit)}, the outcome ${
-          Option.getOrElse(end.outcome, () => "not there")
-        }`
-      )
+    const state = is.find((state) => may.includes(state))
+    return state ?? (yield* broken(
+      `the database is as ${is}, the end is ${ended(end.exit)}, the outcome ${
+        Option.getOrElse(end.outcome, () => "not there")
+      }`
+    ))
   })
 
 const plain = (row: object): object => ({ ...row })
@@ -187,9 +186,10 @@ export const memoryAgrees = (
 /** The next transaction of the session works. */
 export const nextWorks = (lane: Lane, session: SessionService): Effect.Effect<void, Broken> =>
   Effect.gen(function*() {
-    yield* session.withTransaction(session.add(Label, { name: "afterwards" }))
+    const name = `label ${(yield* tables(lane)).labels?.length}`
+    yield* session.withTransaction(session.add(Label, { name }))
     const labels = (yield* tables(lane)).labels ?? []
-    yield* differ("the next transaction", labels.at(-1)?.name, "afterwards")
+    yield* differ("the next transaction", labels.at(-1)?.name, name)
   }).pipe(Effect.catch((error) =>
     error._tag === "Broken" ? Effect.fail(error) : broken(`the next transaction: ${named(error)}`)
   ))

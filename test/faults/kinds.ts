@@ -21,7 +21,7 @@ export interface Kind {
   readonly fault: (means: Means, flight: Flight, offset: number) => void
 }
 
-/** Longer than the client waits before it cancels what was interrupted. */
+/** Milliseconds: longer than the client waits before it cancels what was interrupted. */
 const delay = 40
 
 /** Runs something after some turns of a queue. */
@@ -139,6 +139,15 @@ const silences = {
     ends: "lost",
     silent: true,
     fault: (_, { link }) => link.silence()
+  },
+  "silent before the message, interrupted": {
+    side: "frontend",
+    ends: "interrupted",
+    silent: true,
+    fault: ({ interrupt }, { link }) => {
+      link.silence()
+      setTimeout(interrupt, delay)
+    }
   },
   "silent instead of the reply": {
     side: "backend",

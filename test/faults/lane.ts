@@ -51,6 +51,7 @@ const open = Effect.fnUntraced(function*(address: string) {
     applicationName: name,
     startupParameters: { search_path: name },
     maxConnections: poolSize,
+    connectTimeout: "2 seconds",
     stream: () => proxy.stream(new URL(address))
   })
   const context = yield* Layer.build(

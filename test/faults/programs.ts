@@ -5,14 +5,16 @@ import type { SessionService } from "effect-sql-session/Session"
 import { SqlClient } from "effect/sql"
 import { Account, Customer, Label, Line, Order } from "./domain.ts"
 
-/** What a program ends a savepoint with that is to be undone. */
-class Undo extends Data.TaggedError("Undo") {}
+/** What a program ends a savepoint with, or its transaction, that is to be undone. */
+export class Undo extends Data.TaggedError("Undo") {}
 
 type Failure = SessionError.Any | Undo
 
 interface Program {
   /** What the session has read before the transaction. */
   readonly before: (session: SessionService) => Effect.Effect<unknown, Failure>
+  /** Fails by itself in the end, and leaves nothing. */
+  readonly fails?: boolean | undefined
   readonly run: (session: SessionService) => Effect.Effect<unknown, Failure, SqlClient.SqlClient>
 }
 
@@ -116,6 +118,19 @@ const fibers: Program = {
   })
 }
 
-export const programs = { imports, transfer, edit, stream, fibers }
+/** Gives up after all its work. */
+const givesUp: Program = {
+  before: imports.before,
+  fails: true,
+  run: Effect.fnUntraced(function*(session) {
+    const label = yield* session.add(Label, { name: "given up" })
+    yield* session.link(yield* session.getOne(Order, 1), Order.labels, label)
+    yield* session.flush
+    yield* session.add(Label, { name: "not even written" })
+    return yield* new Undo()
+  })
+}
 
-export type Name = keyof typeof programs
+export const programs: Readonly<Record<Name, Program>> = { imports, transfer, edit, stream, fibers, givesUp }
+
+export type Name = "imports" | "transfer" | "edit" | "stream" | "fibers" | "givesUp"

@@ -23,7 +23,7 @@ export interface Flight {
   readonly side: Side
   readonly link: Link
   readonly bytes: Buffer
-  /** Lets it go on, whole or a part. Until then, what comes behind it on the same side waits. */
+  /** Lets it go on, once, whole or a part. Until then, what comes behind it on the same side waits. */
   readonly pass: (bytes?: Buffer) => void
 }
 
@@ -189,7 +189,12 @@ const makeLink = (url: URL, counter: Counter, links: Set<Link>): Duplex => {
     queue.push(() => {
       if (silent) return
       queue.hold()
-      counter.send({ side, link, bytes, pass: (part = bytes) => queue.pass(part) })
+      let passed = false
+      const pass = (part = bytes): void => {
+        if (!passed) queue.pass(part)
+        passed = true
+      }
+      counter.send({ side, link, bytes, pass })
     })
   }
   const frontend = (chunk: Buffer): void => {
