@@ -4,6 +4,7 @@ import type { Line } from "./growth.ts"
 import type { Measured } from "./measure.ts"
 import * as Packages from "./packages.ts"
 import { type Name, names } from "./peer.ts"
+import * as Python from "./python.ts"
 import { draw } from "./svg.ts"
 import { summaries } from "./table.ts"
 import { definitions } from "./workload.ts"
@@ -18,7 +19,7 @@ export const ratios = (measured: ReadonlyArray<Measured>): Effect.Effect<string>
     const ratio = summaries(one).find((summary) => summary.peer === peer)?.ratio
     return ratio === undefined ? null : Number(ratio.toFixed(2))
   }
-  const peers = Packages.peers.concat("sqlalchemy").filter((peer) => compared.some(({ samples }) => samples.has(peer)))
+  const peers = [...Packages.peers, Python.peer].filter((peer) => compared.some(({ samples }) => samples.has(peer)))
   const bar = (workload: Name) => definitions[workload].bar.ratio ?? null
   return draw(1100, 480, {
     ...base,

@@ -9,6 +9,7 @@ import { measure } from "./measure.ts"
 import { memory } from "./memory.ts"
 import * as Packages from "./packages.ts"
 import { names } from "./peer.ts"
+import * as Python from "./python.ts"
 import * as Report from "./report.ts"
 import * as Server from "./server.ts"
 import { startUp } from "./startup.ts"
@@ -29,7 +30,7 @@ const flags = {
     Flag.withDefault(false)
   ),
   only: list("only", parts),
-  peers: list("peers", Packages.peers),
+  peers: list("peers", [...Packages.peers, Python.peer]),
   rounds: Flag.Int("rounds").pipe(
     Flag.withDescription("How many times each peer has its turn"),
     Flag.withDefault(5)
@@ -59,7 +60,7 @@ const wanted = Effect.fnUntraced(function*({ peers, quick }: Flags) {
     yield* Console.log("Installing the packages of bench...")
     yield* Packages.install
   }
-  return names
+  return Option.isSome(peers) || (yield* Python.versions).length === 0 ? names : [...names, Python.peer]
 })
 
 const run = Effect.fn("bench")(function*(flags: Flags) {
@@ -83,12 +84,12 @@ const run = Effect.fn("bench")(function*(flags: Flags) {
         : Effect.succeedNone
     const found = Option.all({
       lines: yield* part("growth", grow(options)),
-      memory: yield* part("memory", memory(options)),
+      memory: yield* part("memory", memory({ url, peers: peers.filter((peer) => peer !== Python.peer) })),
       startUp: yield* part("startup", startUp)
     })
     // A part of it would be no report.
     if (Option.isNone(found) || Option.isSome(flags.only) || Option.isSome(flags.peers)) return
-    yield* Report.write({ ...found.value, measured, peers, rounds: flags.rounds, notes: [] })
+    yield* Report.write({ ...found.value, measured, peers, rounds: flags.rounds })
     yield* Console.log("Written: bench/results.md, bench/results.svg, bench/growth.svg")
   })
   yield* Effect.provide(program, PgClient.layer({ url: Redacted.make(url), maxConnections: 1 }))

@@ -10,6 +10,7 @@ import * as Markdown from "./markdown.ts"
 import type { Measured } from "./measure.ts"
 import type { Memory } from "./memory.ts"
 import * as Packages from "./packages.ts"
+import * as Python from "./python.ts"
 import type { StartUp } from "./startup.ts"
 import * as Table from "./table.ts"
 import { definitions } from "./workload.ts"
@@ -21,8 +22,6 @@ export interface Run {
   readonly lines: ReadonlyArray<Line>
   readonly memory: Memory
   readonly startUp: ReadonlyArray<StartUp>
-  /** What is not there, and why. */
-  readonly notes: ReadonlyArray<string>
 }
 
 /** Writes the report beside this file. */
@@ -30,12 +29,13 @@ export const write = Effect.fn("Report.write")(
   function*(run: Run): Effect.fn.Return<void, SqlError.SqlError, SqlClient.SqlClient> {
     const sql = yield* SqlClient.SqlClient
     const [server] = yield* sql<{ version: string }>`SELECT current_setting('server_version') AS version`
+    const python = yield* Python.versions
     const date = DateTime.formatIsoDateUtc(DateTime.makeUnsafe(yield* Clock.currentTimeMillis))
     const parts = [
       "# Results",
       `Measured on ${date} by \`npm run bench\`, with ${run.rounds} rounds. See the [README](README.md) for what each workload is and how it is measured.`,
-      machine(server?.version ?? "?", run.peers),
-      ...run.notes,
+      machine(server?.version ?? "?", run.peers, python),
+      ...run.peers.includes(Python.peer) ? [] : ["SQLAlchemy is left out: no Python here has it, with asyncpg."],
       "![Time in multiples of raw](results.svg)",
       ...workloads(run),
       "## Growth",
@@ -59,10 +59,10 @@ export const write = Effect.fn("Report.write")(
   }
 )
 
-const machine = (server: string, peers: ReadonlyArray<string>): string => {
+const machine = (server: string, peers: ReadonlyArray<string>, python: ReadonlyArray<string>): string => {
   const [cpu] = Os.cpus()
   const gigabytes = Math.round(Os.totalmem() / 2 ** 30)
-  const versions = peers.flatMap((peer) => Packages.versions(peer))
+  const versions = peers.flatMap((peer) => peer === Python.peer ? python : Packages.versions(peer))
   return [
     `- Machine: ${Os.availableParallelism()} x ${cpu?.model ?? "?"}, ${gigabytes} GB, ${Os.type()} ${Os.release()}.`,
     `- Server: PostgreSQL ${server} on the same machine, \`fsync=off\`, \`autovacuum=off\`.`,

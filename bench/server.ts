@@ -1,6 +1,7 @@
 /** The PostgreSQL server of a run, and the CPUs that it may use. */
+import { NodeRuntime } from "@effect/platform-node"
 import type { PgClient } from "@effect/sql-pg"
-import { Effect, Schema, type Scope } from "effect"
+import { Console, Effect, Schema, type Scope } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { spawnSync } from "node:child_process"
 import * as Fs from "node:fs"
@@ -92,3 +93,8 @@ const isPostgres = (pid: string): boolean =>
 
 const taskset = (cpus: string, pid: string): boolean =>
   spawnSync("taskset", ["-acp", cpus, pid], { stdio: "ignore" }).status === 0
+
+// By itself: a server for several runs.
+if (import.meta.main) {
+  NodeRuntime.runMain(Effect.scoped(Effect.andThen(Effect.flatMap(start, Console.log), Effect.never)))
+}

@@ -3,6 +3,7 @@ import { Effect, Schema, type Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import type { Name } from "./peer.ts"
+import * as Python from "./python.ts"
 
 export interface Request {
   readonly workload: Name
@@ -64,9 +65,11 @@ export const make = Effect.fn("Worker.make")(function*(options: Options): Effect
 })
 
 const start = ({ collects, connections, cpu, peer, url }: Options): ChildProcess => {
-  const child = fileURLToPath(new URL("child.ts", import.meta.url))
+  const file = (name: string) => fileURLToPath(new URL(name, import.meta.url))
   const options = collects === true ? ["--expose-gc"] : []
-  const command = [process.execPath, ...options, child, peer, url, String(connections)]
+  const command = peer === Python.peer
+    ? [Python.command, file("peers/alchemy.py"), url, String(connections)]
+    : [process.execPath, ...options, file("child.ts"), peer, url, String(connections)]
   const pinned = cpu === undefined ? command : ["taskset", "-c", String(cpu), ...command]
   return spawn(pinned[0] ?? "", pinned.slice(1), { stdio: ["ignore", "inherit", "inherit", "ipc"] })
 }
