@@ -90,7 +90,8 @@ describe("COMMIT", () => {
     2,
     () =>
       Effect.gen(function*() {
-        const maker = (yield* SessionMaker).configure({ replyTimeout: "200 millis" })
+        const maker = yield* SessionMaker
+        const hasty = maker.configure({ replyTimeout: "1 second" })
         const { goOn } = yield* slowCommit
         let pid = 0
         const { body, outcome } = unit(
@@ -100,7 +101,7 @@ describe("COMMIT", () => {
               pid = own
             })))
         )
-        assert.strictEqual(yield* tagOf(maker.withTransaction(body)), "CommitOutcomeUnknown")
+        assert.strictEqual(yield* tagOf(hasty.withTransaction(body)), "CommitOutcomeUnknown")
         assert.strictEqual(yield* outcome, "unknown")
         yield* wholePool(2)
         yield* goOn

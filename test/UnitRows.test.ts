@@ -151,9 +151,8 @@ describe("the end of a program", () => {
   for (const how of ["exit", "wait"]) {
     const what = how === "exit" ? "exits" : "is killed"
 
-    onServer(
+    it.live(
       `row 19: of a process that ${what} in the middle of a unit lets the server roll back`,
-      2,
       () =>
         Effect.gen(function*() {
           const { config } = yield* PgClient.PgClient
@@ -185,7 +184,8 @@ describe("the end of a program", () => {
           yield* until(Effect.map(statesOf(`${schema}_child`), (states) => states.length === 0))
           assert.deepStrictEqual(yield* labels, [])
           yield* onNewSession
-        })
+        }).pipe(Effect.provide(pooled({ maxConnections: 2 }))),
+      30_000
     )
   }
 })
