@@ -130,31 +130,29 @@ const byKey = (rows: ReadonlyArray<object>): ReadonlyArray<object> =>
   rows.map(plain).sort((a, b) => (a as { id: number }).id - (b as { id: number }).id)
 
 /** What the relations of all rows lead to. */
-const relationsAgree = (session: SessionService, found: Tables) =>
-  Effect.gen(function*() {
-    const ids = (rows: ReadonlyArray<{ readonly id: number }>) => rows.map(({ id }) => id)
-    const orders = found.orders ?? []
-    for (const customer of yield* session.all(Query.select(Customer))) {
-      const wanted = orders.filter(({ customerId }) => customerId === customer.id)
-      yield* differ(`the orders of ${customer.id}`, ids(yield* session.load(customer, Customer.orders)), ids(wanted))
-    }
-    for (const order of yield* session.all(Query.select(Order))) {
-      const lines = (found.lines ?? []).filter(({ orderId }) => orderId === order.id)
-      yield* differ(`the lines of ${order.id}`, ids(yield* session.load(order, Order.lines)), ids(lines))
-      const labels = (found.orderLabels ?? []).filter(([of]) => of === order.id).map(([, label]) => label)
-      yield* differ(`the labels of ${order.id}`, ids(yield* session.load(order, Order.labels)), labels)
-    }
-  })
+const relationsAgree = Effect.fnUntraced(function*(session: SessionService, found: Tables) {
+  const ids = (rows: ReadonlyArray<{ readonly id: number }>) => rows.map(({ id }) => id)
+  const orders = found.orders ?? []
+  for (const customer of yield* session.all(Query.select(Customer))) {
+    const wanted = orders.filter(({ customerId }) => customerId === customer.id)
+    yield* differ(`the orders of ${customer.id}`, ids(yield* session.load(customer, Customer.orders)), ids(wanted))
+  }
+  for (const order of yield* session.all(Query.select(Order))) {
+    const lines = (found.lines ?? []).filter(({ orderId }) => orderId === order.id)
+    yield* differ(`the lines of ${order.id}`, ids(yield* session.load(order, Order.lines)), ids(lines))
+    const labels = (found.orderLabels ?? []).filter(([of]) => of === order.id).map(([, label]) => label)
+    yield* differ(`the labels of ${order.id}`, ids(yield* session.load(order, Order.labels)), labels)
+  }
+})
 
 /** The session is out of its transaction, and nothing of it waits to be written. */
-const sessionIsAtRest = (session: SessionService) =>
-  Effect.gen(function*() {
-    if (!(yield* session.isActive)) return yield* broken("the session is not active after its bracket")
-    if (yield* session.inTransaction) return yield* broken("the session is in a transaction after its bracket")
-    yield* differ("new", (yield* session.new).length, 0)
-    yield* differ("dirty", (yield* session.dirty).length, 0)
-    yield* differ("deleted", (yield* session.deleted).length, 0)
-  })
+const sessionIsAtRest = Effect.fnUntraced(function*(session: SessionService) {
+  if (!(yield* session.isActive)) return yield* broken("the session is not active after its bracket")
+  if (yield* session.inTransaction) return yield* broken("the session is in a transaction after its bracket")
+  yield* differ("new", (yield* session.new).length, 0)
+  yield* differ("dirty", (yield* session.dirty).length, 0)
+  yield* differ("deleted", (yield* session.deleted).length, 0)
+})
 
 /** What the session holds and finds is what the database has. */
 export const memoryAgrees = (

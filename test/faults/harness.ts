@@ -60,33 +60,36 @@ interface Ran {
 }
 
 /** Runs a program with a fault at one of its steps; at step 0 there is none. */
-const run = (lane: Lane, session: SessionService, { confirm, kind, offset, program, step }: Case) =>
-  Effect.gen(function*() {
-    const { proxy, terminate } = lane
-    let handle: TransactionHandle | undefined
-    const { fails, run } = programs[program]
-    const work = Effect.andThen(
-      Effect.tap(session.transaction, (transaction) =>
-        Effect.sync(() => {
-          handle = Option.getOrUndefined(transaction)
-        })),
-      run(session)
-    )
-    const bracket = Effect.provideService(
-      session.withTransaction(work, { confirmCommit: confirm }),
-      SqlClient.SqlClient,
-      lane.client
-    ).pipe(Effect.catchIf((error) => fails === true && error._tag === "Undo", () => Effect.void))
-    let fiber: Fiber.Fiber<unknown, unknown> | undefined
-    proxy.arm(
-      step,
-      (flight) => kindOf(kind).fault({ proxy, terminate, interrupt: () => fiber!.interruptUnsafe() }, flight, offset)
-    )
-    fiber = yield* Effect.forkDetach(bracket)
-    const exit = yield* within("the program", Fiber.await(fiber))
-    const ran: Ran = { exit, handle, steps: proxy.disarm() }
-    return ran
-  })
+const run = Effect.fnUntraced(function*(
+  lane: Lane,
+  session: SessionService,
+  { confirm, kind, offset, program, step }: Case
+) {
+  const { proxy, terminate } = lane
+  let handle: TransactionHandle | undefined
+  const { fails, run } = programs[program]
+  const work = Effect.andThen(
+    Effect.tap(session.transaction, (transaction) =>
+      Effect.sync(() => {
+        handle = Option.getOrUndefined(transaction)
+      })),
+    run(session)
+  )
+  const bracket = Effect.provideService(
+    session.withTransaction(work, { confirmCommit: confirm }),
+    SqlClient.SqlClient,
+    lane.client
+  ).pipe(Effect.catchIf((error) => fails === true && error._tag === "Undo", () => Effect.void))
+  let fiber: Fiber.Fiber<unknown, unknown> | undefined
+  proxy.arm(
+    step,
+    (flight) => kindOf(kind).fault({ proxy, terminate, interrupt: () => fiber!.interruptUnsafe() }, flight, offset)
+  )
+  fiber = yield* Effect.forkDetach(bracket)
+  const exit = yield* within("the program", Fiber.await(fiber))
+  const ran: Ran = { exit, handle, steps: proxy.disarm() }
+  return ran
+})
 
 /** What a maker of this way, and for this fault, is set to. */
 const settings = (way: Way, kind: Kind | undefined): Partial<Options> => ({
@@ -96,17 +99,17 @@ const settings = (way: Way, kind: Kind | undefined): Partial<Options> => ({
 })
 
 /** A session on rows as they are at the beginning, which has read some of them. */
-const prepared = (lane: Lane, way: Way, kind: Kind | undefined) =>
-  Effect.gen(function*() {
-    yield* refill(lane)
-    const session = yield* lane.maker.configure(settings(way, kind)).make
-    yield* Effect.orDie(programs[way.program].before(session))
-    if (way.cold) {
-      lane.proxy.cutAll()
-      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-    }
-    return session
-  })
+const prepared = Effect.fnUntraced(function*(lane: Lane, way: Way, kind: Kind | undefined) {
+  yield* refill(lane)
+  const session = yield* lane.maker.configure(settings(way, kind)).make
+  // A time limit for a silent server may be too short for a busy machine.
+  yield* Effect.orDie(Effect.retry(programs[way.program].before(session), { times: 5 }))
+  if (way.cold) {
+    lane.proxy.cutAll()
+    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+  }
+  return session
+})
 
 /** Runs a program without a fault: its steps, and what it makes of the database. */
 const dryRun = (lane: Lane, way: Way): Effect.Effect<Dry, Broken> =>

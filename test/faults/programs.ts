@@ -6,7 +6,7 @@ import { SqlClient } from "effect/sql"
 import { Account, Customer, Label, Line, Order } from "./domain.ts"
 
 /** What a program ends a savepoint with, or its transaction, that is to be undone. */
-export class Undo extends Data.TaggedError("Undo") {}
+class Undo extends Data.TaggedError("Undo") {}
 
 type Failure = SessionError.Any | Undo
 
