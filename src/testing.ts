@@ -123,7 +123,10 @@ const open = Effect.fnUntraced(function*(
 export const TestDatabase = {
   /**
    * Makes the client of an empty database with the given tables: embedded, or a schema of its own on the server that
-   * `DATABASE_URL` names, which is dropped at the end.
+   * `DATABASE_URL` names, which is dropped at the end. With `template`, a copy of one that has the tables. On a server
+   * each client has an `applicationName` of its own.
+   *
+   * The end of the layer waits five seconds for connections that were not given back, ends without them, and dies.
    *
    * Fails with `SqlError`, or with `MigrationError` where the tables are made by a loader of migrations.
    *

@@ -2,7 +2,7 @@
 import { NodeFileSystem } from "@effect/platform-node"
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Context, Effect, FileSystem, Layer, Redacted, type Scope } from "effect"
+import { ConfigProvider, Context, Deferred, Effect, Exit, Fiber, FileSystem, Layer, Redacted, Scope } from "effect"
 import { assertNothingOpen, TestDatabase, type TestDatabaseOptions } from "effect-sql-session/testing"
 import { Reactivity } from "effect/reactivity"
 import { Migrator, SqlClient, type SqlError } from "effect/sql"
@@ -178,4 +178,35 @@ describe("a template of the embedded database", () => {
       }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
     60_000
   )
+})
+
+describe("a connection that a test has leaked", () => {
+  for (const template of [false, true]) {
+    it.live(`does not keep the test database on a server from its end, template: ${template}`, () =>
+      Effect.gen(function*() {
+        const name = yield* Deferred.make<string>()
+        const fiber = yield* Effect.forkChild(Effect.never)
+        const ended = yield* Effect.exit(Effect.scoped(Effect.gen(function*() {
+          const sql = yield* database({ migrations: "CREATE TABLE rows (id int)", template })
+          const begun = yield* Deferred.make<void>()
+          yield* Effect.forkIn(
+            sql.withTransaction(sql`INSERT INTO rows VALUES (1)`.pipe(
+              Effect.andThen(Deferred.succeed(begun, undefined)),
+              Effect.andThen(Fiber.join(fiber))
+            )),
+            yield* Scope.make()
+          )
+          yield* Deferred.await(begun)
+          yield* Deferred.succeed(name, sql.config.applicationName ?? "")
+        })))
+        assert.isTrue(Exit.hasDies(ended))
+        const left = yield* asAdmin((admin) =>
+          Effect.flatMap(Deferred.await(name), (name) =>
+            admin`SELECT nspname FROM pg_namespace WHERE nspname = ${name}
+            UNION ALL SELECT datname FROM pg_database WHERE datname = ${name}`)
+        )
+        assert.deepStrictEqual(left, [])
+        yield* Fiber.interrupt(fiber)
+      }).pipe(onServer))
+  }
 })

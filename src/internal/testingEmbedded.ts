@@ -1,5 +1,5 @@
 /** Embedded databases for tests. Reading one from a file is several times faster than making an empty one. */
-import { PgClient } from "@effect/sql-pg"
+import type { PgClient } from "@effect/sql-pg"
 import { Clock, Duration, Effect, type Scope, Semaphore } from "effect"
 import type { Reactivity } from "effect/reactivity"
 import { type Migrator, SqlError } from "effect/sql"
@@ -8,6 +8,7 @@ import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import { duplex } from "./duplex.ts"
 import * as Migrations from "./testingMigrations.ts"
+import * as Pool from "./testingPool.ts"
 
 type Failure = SqlError.SqlError | Migrator.MigrationError
 
@@ -32,12 +33,12 @@ const open = Effect.fnUntraced(function*(dump: Blob | undefined) {
     ),
     (db) => Effect.promise(() => db.close())
   )
-  const client = yield* PgClient.make({
+  const client = yield* Pool.make({
     stream: () => duplex(db),
     maxConnections: 1,
     username: "postgres",
     database: "postgres"
-  })
+  }, Effect.void)
   return { client, dumped: attempt("PGlite could not dump a database", () => db.dumpDataDir("none")) }
 })
 

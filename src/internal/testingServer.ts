@@ -4,6 +4,7 @@ import { Effect, type Redacted, type Scope } from "effect"
 import type { Reactivity } from "effect/reactivity"
 import type { Migrator, SqlError } from "effect/sql"
 import * as Migrations from "./testingMigrations.ts"
+import * as Pool from "./testingPool.ts"
 
 type Failure = SqlError.SqlError | Migrator.MigrationError
 
@@ -22,6 +23,10 @@ const asAdmin = <A, E, R>(
 ): Effect.Effect<A, E | SqlError.SqlError, R | Reactivity.Reactivity> =>
   Effect.scoped(Effect.flatMap(PgClient.makeClient({ url, applicationName: "effect-sql-session/testing" }), run))
 
+/** Ends the transactions of a client, and waits until their locks are gone. */
+const terminate = (admin: PgClient.PgClient, name: string) =>
+  admin`SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = ${name}`
+
 /** A client whose tables are in a schema of its own, which is dropped with the scope. */
 const inSchema = Effect.fnUntraced(function*(
   { migrations, url }: Options
@@ -31,7 +36,10 @@ const inSchema = Effect.fnUntraced(function*(
     asAdmin(url, (admin) => admin`CREATE SCHEMA ${admin(name)}`),
     () => Effect.orDie(asAdmin(url, (admin) => admin`DROP SCHEMA ${admin(name)} CASCADE`))
   )
-  const client = yield* PgClient.make({ url, applicationName: name, startupParameters: { search_path: name } })
+  const client = yield* Pool.make(
+    { url, applicationName: name, startupParameters: { search_path: name } },
+    asAdmin(url, (admin) => terminate(admin, name))
+  )
   yield* Migrations.run(migrations, client)
   return client
 })
@@ -113,7 +121,8 @@ const inCopy = Effect.fnUntraced(function*(
   const name = yield* uniqueName
   yield* Effect.addFinalizer(() => Effect.orDie(asAdmin(url, (admin) => drop(admin, name))))
   yield* asAdmin(url, (admin) => admin`CREATE DATABASE ${admin(name)} TEMPLATE ${admin(source)}`)
-  return yield* PgClient.make({ url, database: name, applicationName: name })
+  // What is still connected then is cut off when the database is dropped.
+  return yield* Pool.make({ url, database: name, applicationName: name }, Effect.void)
 })
 
 const mayCreateDatabases = (admin: PgClient.PgClient) =>
