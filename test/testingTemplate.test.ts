@@ -154,7 +154,7 @@ describe("a template of the embedded database", () => {
       const seen = yield* suites({ migrations: loader, template: true })
       assert.deepStrictEqual(seen.map((suite) => suite.rows), [[1, 2], [1, 2]])
       assert.strictEqual(runs.count, 1)
-    }).pipe(on({})), 60_000)
+    }).pipe(on({})), 120_000)
 
   it.live(
     "stays for other processes where that is asked for; a broken one is made again",
@@ -176,7 +176,7 @@ describe("a template of the embedded database", () => {
         yield* files.writeFileString(`${cache}/${name}`, "not a dump")
         assert.deepStrictEqual(yield* run, ["migrated", "1 rows"])
       }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
-    60_000
+    120_000
   )
 })
 
