@@ -38,7 +38,9 @@ const tokenOf = (value: unknown): string => {
 }
 
 class IdentityKeyImpl implements IdentityKey {
-  readonly [TypeId]: typeof TypeId = TypeId
+  get [TypeId](): typeof TypeId {
+    return TypeId
+  }
   readonly entity: string
   readonly values: ReadonlyArray<unknown>
   readonly token: string

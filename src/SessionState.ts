@@ -356,6 +356,8 @@ export const updatePending = (
   orphans: Linking.adopted(self.orphans, `#${pending.ref.id}`, patched, pending.values)
 })
 
+const unchanged: ReadonlyArray<string> = []
+
 /**
  * Makes the entry of a row as it was just read.
  *
@@ -373,7 +375,7 @@ export const entryOf = (
   mapping,
   committed: row,
   value: row,
-  changed: [],
+  changed: unchanged,
   links: undefined,
   deferred: undefined,
   epoch: self.epoch,

@@ -151,6 +151,34 @@ describe("a gap of the client is closed:", () => {
   )
 
   onServer(
+    "E17: nor does one while the client's own stream is open in there, and the stream goes on in chunks",
+    1,
+    () =>
+      withSession((session) =>
+        Effect.gen(function*() {
+          const sql = yield* SqlClient.SqlClient
+          const rows = sql<{ readonly n: number }>`SELECT n FROM generate_series(1, ${2500}::int) n`.stream
+          const writing = sql<{ readonly label: string }>`INSERT INTO tags (label) VALUES ('z') RETURNING label`.stream
+          const [count, added] = yield* session.withTransaction(Effect.gen(function*() {
+            const counted = yield* Stream.runFold(
+              Stream.tap(rows, ({ n }) =>
+                n % 1000 !== 1 ? Effect.void : Effect.andThen(
+                  sql`INSERT INTO tags (label) VALUES (${`plain ${n}`})`,
+                  Effect.andThen(session.add(Tag, { label: `session ${n}` }), session.withNested(session.flush))
+                )),
+              () => 0,
+              (sum, { n }) => sum + n
+            )
+            return [counted, yield* Stream.runCollect(writing)] as const
+          }))
+          assert.deepStrictEqual([count, added], [2500 * 2501 / 2, [{ label: "z" }]])
+          assert.lengthOf(yield* labels, 7)
+          yield* worksOn(session)
+        })
+      )
+  )
+
+  onServer(
     "Y10: a backend killed during COMMIT is CommitOutcomeUnknown, which no retry takes for its own",
     2,
     () =>

@@ -1,6 +1,6 @@
 /** Statements of a program that would end the session's transaction behind its back. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { Effect, Option, Stream } from "effect"
 import { Query } from "effect-sql-session"
 import type { SessionService } from "effect-sql-session/Session"
 import { SqlClient } from "effect/sql"
@@ -110,6 +110,26 @@ layer(blog)("a raw statement", (it) => {
             const [tag, log] = yield* recorded(tagOf(session.execute(sql`${sql.literal(text)}`)))
             assert.deepStrictEqual([tag, log], ["TransactionClosedError", []])
           }
+        })
+      ))
+
+    it.effect("is refused to a joined program too where it would end the transaction", () =>
+      withSession((session) =>
+        Effect.gen(function*() {
+          const sql = yield* SqlClient.SqlClient
+          const texts = ["COMMIT", "-- now\nend", "ROLLBACK", "abort", "PREPARE TRANSACTION 'x'"]
+          for (const text of texts) {
+            const transaction = yield* session.withTransaction(Effect.gen(function*() {
+              yield* session.add(Tag, { label: text })
+              yield* session.flush
+              const error = yield* Effect.flip(sql.unsafe(text))
+              assert.include(error.message, "session.commit")
+              assert.isFalse(error.isRetryable)
+              return Option.getOrThrow(yield* session.transaction)
+            }))
+            assert.strictEqual(yield* transaction.outcome, "committed")
+          }
+          assert.deepStrictEqual(yield* labels, texts)
         })
       ))
 

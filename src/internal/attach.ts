@@ -1,5 +1,5 @@
 /** Takes rows that were read into the identity map. */
-import { Effect, Result as R, Schema } from "effect"
+import { Effect, Result as R, type Schema } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import type { SessionEventError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
@@ -27,6 +27,8 @@ const keyOfRow = (
   return IdentityKey.make(mapping.name, values)
 }
 
+const isKey = (key: IdentityKey.IdentityKey | Schema.SchemaError): key is IdentityKey.IdentityKey => "token" in key
+
 export interface Attached {
   readonly key: IdentityKey.IdentityKey
   readonly value: SessionState.Row
@@ -51,7 +53,7 @@ const kept = (
   key: IdentityKey.IdentityKey,
   { populateExisting }: AttachOptions
 ): SessionState.Entry | undefined => {
-  const known = populateExisting === true ? undefined : SessionState.entryFor(unit, key)
+  const known = populateExisting === true || SessionState.isEmpty(unit) ? undefined : SessionState.entryFor(unit, key)
   return known === undefined || SessionState.isExpired(unit, known) ? undefined : known
 }
 
@@ -68,24 +70,26 @@ const taken = (
   const loaded: Array<SessionState.Entry> = []
   const again: Array<IdentityKey.IdentityKey> = []
   const seen = options.repeats === true ? new Map<string, Attached>() : undefined
-  const attachOne = (key: IdentityKey.IdentityKey, row: ReadonlyArray<unknown>): Attached | Schema.SchemaError => {
+  const reader = Hydrate.reader(mapping, 0)
+  const attachOne = (key: IdentityKey.IdentityKey, row: ReadonlyArray<unknown>): Attached | undefined => {
     keys.push(key)
     const known = kept(unit, key, options)
     if (known !== undefined) {
       if (known.batch !== batch) again.push(key)
-      return { key, value: known.value }
+      return known
     }
-    const value = Hydrate.fromRow(mapping, row, 0)
-    if (R.isFailure(value)) return value.failure
-    loaded.push(SessionState.entryOf(unit, mapping, key, value.success, batch))
-    return { key, value: value.success }
+    const value = reader.read(row)
+    if (value === undefined) return undefined
+    const entry = SessionState.entryOf(unit, mapping, key, value, batch)
+    loaded.push(entry)
+    return entry
   }
   const found: Array<Attached> = []
   for (const row of rows) {
     const key = keyOfRow(mapping, row)
-    if (Schema.isSchemaError(key)) return R.fail(key)
+    if (!isKey(key)) return R.fail(key)
     const attached = seen?.get(key.token) ?? attachOne(key, row)
-    if (Schema.isSchemaError(attached)) return R.fail(attached)
+    if (attached === undefined) return R.fail(reader.failure!)
     seen?.set(key.token, attached)
     found.push(attached)
   }

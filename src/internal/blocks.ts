@@ -125,7 +125,7 @@ const afterEnd = <A, E>(
 ): Effect.Effect<A, E | CommitError> =>
   Effect.withFiber((fiber): Effect.Effect<A, E | CommitError> => {
     const state = stateOf(core)
-    const byItself = core.endedByHand.has(frame.id) || state.releasedBy === fiber.id
+    const byItself = frame.id.endedByHand || state.releasedBy === fiber.id
     if (Exit.isFailure(exit) || byItself) return exit
     return Effect.fail(state.closed ? new SessionClosedError({ operation }) : new TransactionClosedError({ operation }))
   })

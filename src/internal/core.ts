@@ -49,7 +49,7 @@ export interface Owned {
  * bracket, `raw` by a plain `sql.withTransaction` of a program that joined.
  */
 export interface Frame extends Owned {
-  readonly id: object
+  readonly id: Level
   readonly kind: "auto" | "explicit" | "nested" | "raw"
   /** Held by each operation in this level; a level below it waits for the whole of this one. */
   readonly lock: Semaphore.Semaphore
@@ -59,10 +59,24 @@ export interface Frame extends Owned {
   readonly handle: TransactionHandle | undefined
 }
 
+/** What stays known of a level after its end. */
+export interface Level {
+  /** The program has ended it before its block did. */
+  endedByHand: boolean
+  parked: Parked | undefined
+}
+
+export const level = (): Level => ({ endedByHand: false, parked: undefined })
+
+/** A connection that joined programs see. */
+export interface Gate extends SqlConnection.Connection {
+  readonly core: Core
+}
+
 /** The connection of the open transaction. */
 export interface Connected {
   /** What joined programs see: waits for its turn, and follows their savepoints. */
-  readonly gate: SqlConnection.Connection
+  readonly gate: Gate
   readonly direct: SqlConnection.Connection
   /** The depth of the root in the client's count: above 0 when the session lives in an outer transaction. */
   readonly base: number
@@ -96,8 +110,6 @@ export interface Core extends Settings {
   readonly siblings: () => ReadonlyArray<Core>
   /** What runs each statement on a connection of the pool of its own. */
   readonly pooled: SqlConnection.Connection
-  /** The transactions of handles, also after their end. */
-  readonly parked: WeakMap<object, Parked>
   readonly sql: SqlClient.SqlClient
   readonly catalog: Catalog
   readonly ref: Ref.Ref<CoreState>
@@ -107,14 +119,12 @@ export interface Core extends Settings {
   readonly ambient: Context.Context<never>
   /** The `Reactivity` that the client was built with, so that `sql.reactive` hears of commits. */
   readonly reactivity: Context.Context<never>
-  /** Where the levels of joined programs are told apart. */
-  readonly levels: WeakMap<object, object>
   /** What operations that wait for their turn will read: the one before them reads it too. */
   readonly wanted: Wanted.Wanted
   /** The operations so far that may have changed what the database has, reads of single rows aside. */
   readonly turns: { count: number }
-  /** The levels that a program has ended before their blocks did. */
-  readonly endedByHand: WeakSet<object>
+  /** The members of the session that this is the inside of. */
+  members: Session["Service"] | undefined
 }
 
 const initial: CoreState = {
@@ -150,7 +160,6 @@ export const make = (
     leases: new Set(),
     siblings,
     pooled: Pool.forReads(() => core),
-    parked: new WeakMap(),
     sql,
     catalog,
     ambient: Context.getOrUndefined(ambient, sql.transactionService) === undefined
@@ -161,27 +170,28 @@ export const make = (
     lock: Semaphore.makeUnsafe(1),
     wanted: new Map(),
     turns: { count: 0 },
-    levels: new WeakMap(),
-    endedByHand: new WeakSet()
+    members: undefined
   }
   return core
 }
 
-const cores = new WeakMap<Session["Service"], Core>()
+// A property, not a WeakMap: a program makes a session for each request, and weak maps are dear to collect.
+const inside = Symbol("effect-sql-session/internal/core")
 
-const services = new WeakMap<Core, Session["Service"]>()
-
-/** The members of the session that something is the inside of. */
-export const serviceOf = (core: Core): Session["Service"] => services.get(core)!
-
-/** Remembers the inside of a session for the modules that share it. */
-export const register = (session: Session["Service"], core: Core): Session["Service"] => {
-  cores.set(session, core)
-  services.set(core, session)
-  return session
+interface Registered {
+  readonly [inside]?: Core
 }
 
-export const coreOf = (session: Session["Service"]): Core => cores.get(session)!
+/** The members of the session that something is the inside of. */
+export const serviceOf = (core: Core): Session["Service"] => core.members!
+
+/** Remembers the inside of a session for the modules that share it; what prints a session does not see it. */
+export const register = (session: Session["Service"], core: Core): Session["Service"] => {
+  core.members = session
+  return Object.defineProperty(session, inside, { value: core })
+}
+
+export const coreOf = (session: Session["Service"]): Core => (session as Registered)[inside]!
 
 export const stateOf = (core: Core): CoreState => Ref.getUnsafe(core.ref)
 

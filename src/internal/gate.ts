@@ -2,13 +2,16 @@
  * The connection that joined programs see. Each statement waits for its turn in the session, and a savepoint that a
  * program opens by itself (`sql.withTransaction`) becomes a level of the session: its state follows when it rolls back.
  */
-import { Context, Effect, Exit, Semaphore, Stream } from "effect"
-import { type SqlConnection, SqlError } from "effect/sql"
+import { Context, Effect, Exit, Semaphore } from "effect"
+import type { SqlConnection, SqlError } from "effect/sql"
 import * as SessionState from "../SessionState.ts"
 import { markFailed } from "./connection.ts"
-import { type AnyFiber, change, type Core, type Frame, stateOf } from "./core.ts"
+import { type AnyFiber, change, type Core, type Frame, type Gate, type Level, level, stateOf } from "./core.ts"
+import * as Cursor from "./cursor.ts"
+import { ended, notHere } from "./lost.ts"
 import { Openers } from "./parked.ts"
-import { insideOf, placeOf } from "./places.ts"
+import { insideOf, placeOf, setLevelId } from "./places.ts"
+import { endingStatement } from "./sqlText.ts"
 
 /** The level that a savepoint through the gate opens: set by the session around its own. */
 export const Opening = Context.Reference<((snapshot: SessionState.SessionState, since: number) => Frame) | undefined>(
@@ -21,17 +24,8 @@ type Run = Effect.Effect<unknown, SqlError.SqlError>
 // The names are the client's own: savepoints made by other means are no business of the session.
 const control = /^(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO SAVEPOINT) effect_sql_(\d+)$/
 
-const ended = (): SqlError.SqlError =>
-  new SqlError.SqlError({
-    reason: new SqlError.UnknownError({
-      cause: new Error("The transaction of this block has ended"),
-      message: "The transaction of this block has ended: a fiber has outlived it. Join the fiber, or give it its own.",
-      operation: "execute"
-    })
-  })
-
 const rawFrame = (owners: ReadonlyArray<AnyFiber>) => (snapshot: SessionState.SessionState, since: number): Frame => ({
-  id: {},
+  id: level(),
   kind: "raw",
   lock: Semaphore.makeUnsafe(1),
   owners,
@@ -131,9 +125,11 @@ const statement = (core: Core, gate: SqlConnection.Connection, run: Run): Run =>
   })
 
 /** Makes the gate to a connection whose transaction has the given depth in the client's count. */
-const make = (core: Core, inner: SqlConnection.Connection, base: number): SqlConnection.Connection => {
+const make = (core: Core, inner: SqlConnection.Connection, base: number): Gate => {
   const pass = <A>(sql: string, run: Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> => {
     const match = control.exec(sql)
+    const ending = match === null ? endingStatement(sql) : undefined
+    if (ending !== undefined) return Effect.fail(notHere(ending))
     const index = match === null ? 0 : Number(match[2]) - base
     const gated = match === null
       ? statement(core, gate, run)
@@ -144,25 +140,24 @@ const make = (core: Core, inner: SqlConnection.Connection, base: number): SqlCon
       : rollback(core, gate, index, run)
     return gated as Effect.Effect<A, SqlError.SqlError>
   }
-  const gate: SqlConnection.Connection = {
+  const gate: Gate = {
+    core,
     execute: (sql, params, transform) => pass(sql, inner.execute(sql, params, transform)),
     executeRaw: (sql, params) => pass(sql, inner.executeRaw(sql, params)),
     executeValues: (sql, params) => pass(sql, inner.executeValues(sql, params)),
     executeValuesUnprepared: (sql, params) => pass(sql, inner.executeValuesUnprepared(sql, params)),
     executeUnprepared: (sql, params, transform) => pass(sql, inner.executeUnprepared(sql, params, transform)),
-    executeStream: (sql, params, transform) =>
-      Stream.unwrap(Effect.as(statement(core, gate, Effect.void), inner.executeStream(sql, params, transform)))
+    executeStream: (sql, params, transform) => Cursor.stream(gate, sql, params, transform)
   }
-  core.levels.set(gate, gate)
   return gate
 }
 
 /** Puts a gate into the level that `sql.withTransaction` made, and says what the session holds now. */
-export const install = (core: Core, id: object, services: Context.Context<never>): void => {
-  const level = Context.getUnsafe(services, core.sql.transactionService)
-  const [inner, base] = level
+export const install = (core: Core, id: Level, services: Context.Context<never>): void => {
+  const tuple = Context.getUnsafe(services, core.sql.transactionService)
+  const [inner, base] = tuple
   const gate = make(core, inner, base) // The client keys its own bookkeeping by this very tuple: a new one would lose `afterCommit`.
-  ;(level as [SqlConnection.Connection, number])[0] = gate
-  core.levels.set(level, id)
+  ;(tuple as [SqlConnection.Connection, number])[0] = gate
+  setLevelId(tuple, id)
   change(core, (state) => ({ ...state, connected: { gate, direct: inner, base } }))
 }

@@ -30,37 +30,50 @@ export const encode = (
     : Result.mapError(codec.encode(value), (issue) => schemaError(mapping, column.field, issue))
 }
 
-const constructs = new WeakMap<EntityMapping, (values: Row) => Row>()
+type Fields = Record<string, unknown>
 
-/** Fields are set in the order of the mapping, so that all instances of an entity have one shape. */
-const plainInstance = (mapping: EntityMapping) => {
-  const prototype = mapping.entity.prototype as object
-  return (values: Row): Row => {
-    const instance = Object.create(prototype) as Record<string, unknown>
-    for (const { field } of mapping.columns) instance[field] = values[field]
-    return instance
-  }
+/** How the instances of an entity are made. */
+interface Construction {
+  /** An instance without its fields. */
+  readonly empty: () => Fields
+  /** An instance of values; none for a class whose constructor does more than to set them. */
+  readonly made: ((values: Row) => Row) | undefined
+}
+
+const constructions = new WeakMap<EntityMapping, Construction>()
+
+/** What `new` makes of a function has its fields in place, which what `Object.create` makes has not. */
+const emptyInstance = (mapping: EntityMapping): () => Fields => {
+  const Instance = function() {} as unknown as new() => Fields // A function that is a constructor has no type of its own.
+  Instance.prototype = mapping.entity.prototype
+  return () => new Instance()
 }
 
 /**
  * Building an instance past its constructor costs no second validation. A class whose constructor adds fields of its own
  * is built by its constructor.
  */
-const constructOf = (mapping: EntityMapping, values: Row): (values: Row) => Row => {
+const constructionOf = (mapping: EntityMapping, values: Row): Construction => {
+  const known = constructions.get(mapping)
+  if (known !== undefined) return known
   const constructed = Result.try(() => new mapping.entity(values, { disableChecks: true }) as object)
   const addsFields = Result.isSuccess(constructed) &&
     Object.keys(constructed.success).some((field) => !mapping.byField.has(field))
-  return addsFields ? (values) => new mapping.entity(values, { disableChecks: true }) as Row : plainInstance(mapping)
+  const construction: Construction = {
+    empty: emptyInstance(mapping),
+    made: addsFields ? (values) => new mapping.entity(values, { disableChecks: true }) as Row : undefined
+  }
+  constructions.set(mapping, construction)
+  return construction
 }
 
-/** Makes the instance of an entity from the values of its fields. */
+/** Makes the instance of an entity from the values of its fields, in the order of the mapping: all have one shape. */
 export const instance = (mapping: EntityMapping, values: Row): Row => {
-  let construct = constructs.get(mapping)
-  if (construct === undefined) {
-    construct = constructOf(mapping, values)
-    constructs.set(mapping, construct)
-  }
-  return construct(values)
+  const { empty, made } = constructionOf(mapping, values)
+  if (made !== undefined) return made(values)
+  const instance = empty()
+  for (const { field } of mapping.columns) instance[field] = values[field]
+  return instance
 }
 
 const extended = new WeakMap<object, Row>()
@@ -85,22 +98,46 @@ export const asExtended = (mappingOf: (entity: unknown) => EntityMapping, older:
   return more === undefined || newer === older ? newer : extend(instance(mappingOf(newer.constructor), newer), more)
 }
 
-/** Makes the instance of a row whose columns stand in the order of the mapping, from `offset` on. */
-export const fromRow = (
+/** Makes instances of rows whose columns stand in the order of the mapping, from `offset` on. */
+export interface Reader {
+  /** Gives nothing for a row that cannot be decoded: `failure` says why. */
+  readonly read: (row: ReadonlyArray<unknown>) => Row | undefined
+  failure: Schema.SchemaError | undefined
+}
+
+const fill = (
   mapping: EntityMapping,
   row: ReadonlyArray<unknown>,
-  offset: number
-): Result.Result<Row, Schema.SchemaError> => {
-  const values: Record<string, unknown> = {}
+  offset: number,
+  values: Fields
+): Schema.SchemaError | undefined => {
   for (const column of mapping.columns) {
     const encoded = row[offset + column.index]
     if (column.codec.isPlain(encoded)) {
       values[column.field] = encoded
     } else {
       const decoded = decode(mapping, column, encoded)
-      if (Result.isFailure(decoded)) return Result.fail(decoded.failure)
+      if (Result.isFailure(decoded)) return decoded.failure
       values[column.field] = decoded.success
     }
   }
-  return Result.succeed(instance(mapping, values))
+  return undefined
+}
+
+/** Made once for many rows: each then costs its instance alone. */
+export const reader = (mapping: EntityMapping, offset: number): Reader => {
+  let construction: Construction | undefined
+  const reader: Reader = {
+    failure: undefined,
+    read: (row) => {
+      const isDirect = construction !== undefined && construction.made === undefined
+      const values: Fields = isDirect ? construction!.empty() : {}
+      reader.failure = fill(mapping, row, offset, values)
+      if (reader.failure !== undefined) return undefined
+      if (isDirect) return values
+      construction ??= constructionOf(mapping, values)
+      return instance(mapping, values)
+    }
+  }
+  return reader
 }

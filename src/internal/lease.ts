@@ -23,7 +23,7 @@ export interface Holder {
   readonly purpose: "transaction" | "read"
 }
 
-export interface Ended {
+interface Ended {
   readonly outcome: "committed" | "rolledBack" | "unknown"
   readonly transactionId?: string | undefined
   /** What the rollback failed with, on a connection that was well before. */

@@ -14,7 +14,17 @@ import {
 import * as SessionState from "../SessionState.ts"
 import type { Outcome, TransactionHandle, TransactionOptions } from "../Transaction.ts"
 import { values } from "./connection.ts"
-import { type AnyFiber, change, type Core, type CoreState, failureOf, type Frame, stateOf } from "./core.ts"
+import {
+  type AnyFiber,
+  change,
+  type Core,
+  type CoreState,
+  failureOf,
+  type Frame,
+  type Level,
+  level,
+  stateOf
+} from "./core.ts"
 import * as Events from "./events.ts"
 import * as Flush from "./flush.ts"
 import * as Gate from "./gate.ts"
@@ -22,7 +32,7 @@ import { lostIn } from "./lost.ts"
 import { beginStatement, settingsStatement } from "./options.ts"
 import { inOuter, remember, rootContext } from "./outer.ts"
 import * as Parked from "./parked.ts"
-import { ancestry, exclusive, insideOf, outlivedError } from "./places.ts"
+import { ancestry, exclusive, insideOf, outlivedError, setLevelId } from "./places.ts"
 import * as Pool from "./pool.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -50,11 +60,11 @@ const rollbackOnly = (effect: Effect.Effect<void, CommitError>): Effect.Effect<v
 
 const handleOf = (
   core: Core,
-  id: object,
+  id: Level,
   parent: TransactionHandle | undefined,
   nested: boolean
 ): TransactionHandle => {
-  const fate = Effect.suspend((): Effect.Effect<Parked.Fate> => core.parked.get(id)?.fate ?? Effect.succeed("open"))
+  const fate = Effect.suspend((): Effect.Effect<Parked.Fate> => id.parked?.fate ?? Effect.succeed("open"))
   // What became part of the level above ends as that does; that of an outer transaction is not known here.
   const above: Effect.Effect<Outcome> = parent?.outcome ?? Effect.succeed("unknown")
   const end = (how: How) =>
@@ -103,7 +113,7 @@ const openRoot = (
   options?: TransactionOptions
 ): Effect.Effect<Frame, SqlError.SqlError | UsageError> =>
   Effect.withFiber((fiber) => {
-    const id = {}
+    const id = level()
     const { life } = stateOf(core)
     const opened = Parked.open(core.sql, {
       restore,
@@ -131,7 +141,7 @@ const openRoot = (
           parked,
           handle: handleOf(core, id, undefined, false)
         }
-        core.parked.set(id, parked)
+        id.parked = parked
         change(core, (state) => ({ ...state, frames: [frame], failure: undefined }))
         remember(core, id, fiber)
         return frame
@@ -180,7 +190,7 @@ export const openNested = (
   parent: Frame,
   owners: ReadonlyArray<AnyFiber>
 ): Effect.Effect<Frame, SqlError.SqlError> => {
-  const id = {}
+  const id = level()
   const handle = handleOf(core, id, parent.handle, true)
   const frame = (snapshot: SessionState.SessionState, since: number): Frame => ({
     id,
@@ -206,11 +216,11 @@ export const openNested = (
     whenInterrupted: "abandon",
     onStart: () => undefined,
     onOpen: (services) => {
-      core.levels.set(Context.getUnsafe(services, core.sql.transactionService), id)
+      setLevelId(Context.getUnsafe(services, core.sql.transactionService), id)
     }
   })
   return Effect.map(opened, (parked) => {
-    core.parked.set(id, parked)
+    id.parked = parked
     change(core, (state) => ({
       ...state,
       frames: state.frames.map((other) => other.id === id ? { ...other, parked } : other)
@@ -340,7 +350,7 @@ const endFlushed = (core: Core, operation: string, frame: Frame, how: How): Effe
     yield* Effect.ensuring(
       endThrough(core, operation, frame, how),
       Effect.sync(() => {
-        for (const level of inside) if (!isOpen(core, level)) core.endedByHand.add(level.id)
+        for (const level of inside) if (!isOpen(core, level)) level.id.endedByHand = true
         if (frame.kind === "explicit" && !isOpen(core, frame)) {
           change(core, (state) => ({ ...state, endedIn: frame.id }))
         }

@@ -64,6 +64,16 @@ export const ended = (): SqlError.SqlError =>
     ))
   })
 
+/** A statement that would end the transaction behind the back of its block. */
+export const notHere = (statement: string): SqlError.SqlError =>
+  new SqlError.SqlError({
+    reason: new SqlError.UnknownError(failure(
+      "execute",
+      `${statement} is not sent here: the transaction belongs to a session, which ends it. Use session.commit or ` +
+        "session.rollback, or let the block end."
+    ))
+  })
+
 /** The connection was lost during COMMIT, and the server says that nothing was committed. Not retryable. */
 export const notCommitted = (transactionId: string, cause: unknown): SqlError.SqlError =>
   new SqlError.SqlError({

@@ -249,10 +249,11 @@ const decoded = (
   rows: Values
 ): R.Result<ReadonlyArray<SessionState.Row>, Schema.SchemaError> => {
   const values: Array<SessionState.Row> = []
+  const reader = Hydrate.reader(mapping, 0)
   for (const row of rows) {
-    const value = Hydrate.fromRow(mapping, row, 0)
-    if (R.isFailure(value)) return R.fail(value.failure)
-    values.push(value.success)
+    const value = reader.read(row)
+    if (value === undefined) return R.fail(reader.failure!)
+    values.push(value)
   }
   return R.succeed(values)
 }

@@ -7,7 +7,17 @@ import {
   TransactionClosedError,
   type UsageError
 } from "../SessionError.ts"
-import { type AnyFiber, type Core, type CoreState, failureOf, type Frame, type Owned, stateOf } from "./core.ts"
+import {
+  type AnyFiber,
+  type Core,
+  type CoreState,
+  failureOf,
+  type Frame,
+  type Gate,
+  type Level,
+  type Owned,
+  stateOf
+} from "./core.ts"
 
 /** A savepoint without a bracket, as the context of its fibers has it. */
 export interface Block {
@@ -43,16 +53,23 @@ export const OpenBlocks = Context.Reference<ReadonlyArray<Block>>("effect-sql-se
 /** Where a fiber stands in a session: a level, the root without a transaction, or a level that has ended. */
 export type Place = Frame | "idle" | "ended"
 
+/** Tells the levels of joined programs apart: by what the client keeps of one in their contexts. */
+const levelIds = new WeakMap<object, Level>()
+
+export const setLevelId = (level: object, id: Level): void => {
+  levelIds.set(level, id)
+}
+
 const levelOf = (core: Core, state: CoreState, fiber: AnyFiber): number | "ended" => {
   const level = Context.getOrUndefined(fiber.context, core.sql.transactionService)
-  if (level === undefined || !core.levels.has(level[0])) return 0
+  if (level === undefined || (level[0] as Partial<Gate>).core !== core) return 0
   if (level[0] !== state.connected?.gate) return "ended"
   const index = level[1] - state.connected.base
   const frame = state.frames[index]
   if (frame === undefined) return "ended"
-  const known = core.levels.get(level)
+  const known = levelIds.get(level)
   // The level of a savepoint that a program opened by itself is known from its first statement on.
-  if (known === undefined && frame.kind === "raw") core.levels.set(level, frame.id)
+  if (known === undefined && frame.kind === "raw") levelIds.set(level, frame.id)
   return known === frame.id || (known === undefined && frame.kind === "raw") ? index : "ended"
 }
 

@@ -34,6 +34,9 @@ import * as Streaming from "./streaming.ts"
 import * as Wanted from "./wanted.ts"
 import * as Writes from "./writes.ts"
 
+/** The place in this module where a span is made says nothing, and the look for it takes longer than many an operation. */
+const untraced = { captureStackTrace: false }
+
 type Executable = Query.Any | Statement.Statement<unknown>
 
 const execute = (core: Core, executable: Executable) =>
@@ -46,7 +49,7 @@ const execute = (core: Core, executable: Executable) =>
       return executable.write === undefined ? Selecting.select(core, executable) : Mutating.execute(core, executable)
     }
   ).pipe(
-    Effect.withSpan("Session.execute")
+    Effect.withSpan("Session.execute", {}, untraced)
   )
 
 const looked = <A>(core: Core, operation: string, look: (unit: SessionState.SessionState) => A) =>
@@ -80,7 +83,7 @@ const load = (core: Core) =>
     const loading = exclusive(core, "Session.load", "work", () => Loading.load(core, target, relation, options))
     const want = Loading.announced(core, target, relation)
     return want === undefined ? loading : Wanted.announce(core.wanted, want.topic, want.key, () => loading)
-  }).pipe(Effect.withSpan("Session.load"))
+  }).pipe(Effect.withSpan("Session.load", {}, untraced))
 
 const getOne = (core: Core) => (entity: Entity.Any, id: unknown, options?: Reads.GetOptions) =>
   Effect.flatMap(
@@ -222,7 +225,11 @@ const writing = (core: Core) => ({
     "work",
     () => Effect.sync(() => changeUnit(core, SessionState.expireAll))
   ),
-  flush: Effect.withSpan(exclusive(core, "Session.flush", "work", () => Levels.flush(core)), "Session.flush")
+  flush: Effect.withSpan(
+    exclusive(core, "Session.flush", "work", () => Levels.flush(core)),
+    "Session.flush",
+    untraced
+  )
 })
 
 const looking = (core: Core) => ({
@@ -242,8 +249,8 @@ const transacting = (core: Core) => ({
     Blocks.withTransaction(core, effect, options),
   withNested: (effect: Effect.Effect<never>) => Blocks.withNested(core, effect),
   withConnection: withConnection(core),
-  commit: Effect.withSpan(Levels.commit(core), "Session.commit"),
-  rollback: Effect.withSpan(Levels.rollback(core), "Session.rollback"),
+  commit: Effect.withSpan(Levels.commit(core), "Session.commit", untraced),
+  rollback: Effect.withSpan(Levels.rollback(core), "Session.rollback", untraced),
   transaction: Effect.sync(() => Option.fromUndefinedOr(stateOf(core).frames[0]?.handle)),
   nestedTransaction: Effect.sync(() =>
     Option.fromUndefinedOr(stateOf(core).frames.slice(1).findLast((frame) => frame.handle !== undefined)?.handle)

@@ -65,6 +65,11 @@ const fromFirstWord = (sql: string): string => {
 const transactional =
   /^(?:COMMIT|END|ROLLBACK|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION|SAVEPOINT|RELEASE)\b/i
 
+const ends = /^(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b))\b/i
+
+/** The first words of a statement that ends the whole transaction. */
+export const endingStatement = (sql: string): string | undefined => ends.exec(fromFirstWord(sql))?.[0].toUpperCase()
+
 /** The first words of a statement that begins or ends a transaction, or a level of one. */
 export const transactionStatement = (sql: string): string | undefined =>
   transactional.exec(fromFirstWord(sql))?.[0].toUpperCase().replaceAll(/\s+/g, " ")

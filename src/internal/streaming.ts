@@ -55,11 +55,12 @@ const declare = Effect.fnUntraced(function*(
 const instances = (core: Core, mapping: EntityMapping) => (rows: Values): Decoded => {
   const unit = unitOf(core)
   const values: Array<unknown> = []
+  const reader = Hydrate.reader(mapping, 0)
   for (const row of rows) {
-    const value = Hydrate.fromRow(mapping, row, 0)
-    if (R.isFailure(value)) return R.fail(value.failure)
-    const held = SessionState.isEmpty(unit) ? undefined : SessionState.entryFor(unit, keyOf(mapping, value.success))
-    values.push(held === undefined || SessionState.isExpired(unit, held) ? value.success : held.value)
+    const value = reader.read(row)
+    if (value === undefined) return R.fail(reader.failure!)
+    const held = SessionState.isEmpty(unit) ? undefined : SessionState.entryFor(unit, keyOf(mapping, value))
+    values.push(held === undefined || SessionState.isExpired(unit, held) ? value : held.value)
   }
   return R.succeed(values)
 }
