@@ -39,7 +39,7 @@ export const write = Effect.fn("Report.write")(
       "![Time in multiples of raw](results.svg)",
       ...workloads(run),
       "## Growth",
-      "Microseconds for one row or change. It stays the same, however many there are.",
+      "Microseconds for one row or change, by the number of rows.",
       "![Cost over size](growth.svg)",
       growth(run.lines),
       "## Memory",
@@ -61,10 +61,12 @@ export const write = Effect.fn("Report.write")(
 
 const machine = (server: string, peers: ReadonlyArray<string>, python: ReadonlyArray<string>): string => {
   const [cpu] = Os.cpus()
+  const [, , load = 0] = Os.loadavg()
   const gigabytes = Math.round(Os.totalmem() / 2 ** 30)
   const versions = peers.flatMap((peer) => peer === Python.peer ? python : Packages.versions(peer))
   return [
-    `- Machine: ${Os.availableParallelism()} x ${cpu?.model ?? "?"}, ${gigabytes} GB, ${Os.type()} ${Os.release()}.`,
+    `- Machine: ${Os.availableParallelism()} x ${cpu?.model ?? "?"}, ${gigabytes} GB, ${Os.type()} ${Os.release()}. ` +
+    `Average load of the last 15 minutes: ${load.toFixed(1)}; a run alone makes about 1.`,
     `- Server: PostgreSQL ${server} on the same machine, \`fsync=off\`, \`autovacuum=off\`.`,
     `- Node ${process.versions.node}; ${versions.join(", ")}.`
   ].join("\n")

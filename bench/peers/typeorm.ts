@@ -77,7 +77,7 @@ const updates = (source) => async ({ token, watch }: Input) => {
   const users = await source.manager.find(User, inOrder)
   watch.start()
   for (const user of users) user.name = Data.renamed(user.id, token)
-  await source.manager.save(User, users, { chunk: 1000 })
+  await source.manager.save(User, users, { chunk: 300 })
   watch.stop()
 }
 
