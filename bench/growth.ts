@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { measure, type Options } from "./measure.ts"
 import type { Name } from "./peer.ts"
 import { median } from "./table.ts"
+import type { Sample } from "./worker.ts"
 
 interface Series {
   readonly workload: Name
@@ -41,13 +42,26 @@ const series: ReadonlyArray<Series> = [
   }
 ]
 
+interface Point {
+  readonly size: number
+  /** Microseconds for one. */
+  readonly cost: number
+  /** Those of the client's CPU. */
+  readonly cpu: number
+}
+
 export interface Line {
   readonly title: string
   readonly unit: string
   readonly peer: string
-  /** Microseconds for one, at a size. */
-  readonly points: ReadonlyArray<{ readonly size: number; readonly cost: number }>
+  readonly points: ReadonlyArray<Point>
 }
+
+const pointOf = (samples: ReadonlyArray<Sample>, size: number, units: number): Point => ({
+  size,
+  cost: 1000 * median(samples.map(({ ms }) => ms)) / units,
+  cpu: 1000 * median(samples.map(({ cpu }) => cpu)) / units
+})
 
 const repeatsOf = (size: number): number => Math.max(3, Math.min(300, Math.round(300_000 / size)))
 
@@ -66,10 +80,7 @@ export const grow = Effect.fn("grow")(function*(options: Options) {
           title: one.title,
           unit: one.unit,
           peer,
-          points: measured.map(({ samples, size }) => ({
-            size,
-            cost: 1000 * median((samples.get(peer) ?? []).map(({ ms }) => ms)) / one.units(size)
-          }))
+          points: measured.map(({ samples, size }) => pointOf(samples.get(peer) ?? [], size, one.units(size)))
         }))
     ))
   return lines.flat()

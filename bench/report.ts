@@ -41,7 +41,9 @@ export const write = Effect.fn("Report.write")(
       "## Growth",
       "Microseconds for one row or change, by the number of rows.",
       "![Cost over size](growth.svg)",
-      growth(run.lines),
+      growth(run.lines, ({ cost }) => cost),
+      "Of these, the CPU of the client:",
+      growth(run.lines, ({ cpu }) => cpu),
       "## Memory",
       ...memory(run.memory),
       "## Start-up and size",
@@ -118,7 +120,7 @@ const workloads = ({ measured, peers }: Run): ReadonlyArray<string> => {
   ]
 }
 
-const growth = (lines: ReadonlyArray<Line>): string => {
+const growth = (lines: ReadonlyArray<Line>, value: (point: Line["points"][number]) => number): string => {
   const sizes = Array.from(new Set(lines.flatMap(({ points }) => points.map(({ size }) => size))))
     .sort((left, right) => left - right)
   return Markdown.table(
@@ -131,7 +133,7 @@ const growth = (lines: ReadonlyArray<Line>): string => {
       Packages.labels[peer] ?? peer,
       ...sizes.map((size) => {
         const point = points.find((point) => point.size === size)
-        return point === undefined ? "" : Table.amount(point.cost)
+        return point === undefined ? "" : Table.amount(value(point))
       })
     ])
   )
