@@ -18,7 +18,7 @@ type Tagged = {
 }
 
 const shown = (value: unknown): string =>
-  Util.inspect(value, { depth: 6, breakLength: 160, compact: 4, maxStringLength: 300 })
+  Util.inspect(value, { depth: 6, breakLength: Number.POSITIVE_INFINITY }).replaceAll(/\s+/g, " ")
 
 const differ = (what: string, found: unknown, wanted: unknown): Effect.Effect<void, Broken> =>
   Util.isDeepStrictEqual(found, wanted)
@@ -102,6 +102,21 @@ const allowed = ({ confirm, exit, fails, outcome }: End): ReadonlyArray<State> |
   return ended(exit) === "CommitOutcomeUnknown" || told === "unknown" ? ["before", "after"] : ["before"]
 }
 
+/** Where each table stands; one that is neither as before nor as after, whole. */
+const comparison = (found: Tables, { after, before }: Readonly<Record<State, Tables>>): object => {
+  const names = (Object.keys(found) as ReadonlyArray<keyof Tables>).filter((name) =>
+    !Util.isDeepStrictEqual(before[name], after[name])
+  )
+  return Object.fromEntries(names.map((name) => [
+    name,
+    Util.isDeepStrictEqual(found[name], before[name])
+      ? "before"
+      : Util.isDeepStrictEqual(found[name], after[name])
+      ? "after"
+      : { found: found[name], wanted: after[name] }
+  ]))
+}
+
 /** The database is as the program's end says. */
 export const stateIsTold = (
   lane: Lane,
@@ -112,7 +127,7 @@ export const stateIsTold = (
     const found = yield* tables(lane)
     const is = (["before", "after"] as const).filter((state) => Util.isDeepStrictEqual(found, states[state]))
     if (is.length === 0) {
-      return yield* broken(`the database has ${shown(found)}, neither as before nor ${shown(states.after)}`)
+      return yield* broken(`the database is neither as before nor as after: ${shown(comparison(found, states))}`)
     }
     const may = allowed(end)
     if (typeof may === "string") return yield* broken(may)

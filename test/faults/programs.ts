@@ -20,6 +20,8 @@ interface Program {
 
 const numbers = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, index) => index + 1)
 
+const everyone = Query.orderBy(Query.select(Customer), (customer) => customer.id)
+
 /** Runs an effect in a savepoint, and undoes it. */
 const undone = <A, E, R>(session: SessionService, effect: Effect.Effect<A, E, R>) =>
   Effect.catchTag(session.withNested(Effect.andThen(effect, new Undo())), "Undo", () => Effect.void)
@@ -69,7 +71,7 @@ const transfer: Program = {
 const edit: Program = {
   before: (session) => session.all(Query.select(Order)),
   run: Effect.fnUntraced(function*(session) {
-    const [ada, bob] = yield* session.all(Query.orderBy(Query.select(Customer), (customer) => customer.id))
+    const [ada, bob] = yield* session.all(everyone)
     const [kept, dropped] = yield* session.load(ada!, Customer.orders)
     const labels = yield* session.load(kept!, Order.labels)
     const lines = yield* session.load(kept!, Order.lines)
@@ -107,11 +109,11 @@ const fibers: Program = {
   before: (session) => session.all(Query.select(Customer)),
   run: Effect.fnUntraced(function*(session) {
     const sql = yield* SqlClient.SqlClient
-    const customers = yield* session.all(Query.select(Customer))
+    const customers = yield* session.all(everyone)
     yield* Effect.all([
       session.withNested(session.add(Label, { name: "nested" })),
       sql.withTransaction(sql`UPDATE accounts SET balance = balance + 1, version = version + 1 WHERE id = 1`),
-      undone(session, session.add(Label, { name: "undone" })),
+      undone(session, session.add(Line, { orderId: 1, product: "undone", amount: 1 })),
       Effect.forEach(customers, (customer) => session.load(customer, Customer.orders), { concurrency: "unbounded" }),
       session.withTransaction(session.update(customers[0]!, { name: "joined" }))
     ], { concurrency: "unbounded", discard: true })
