@@ -2,7 +2,8 @@
  * A connection of the pool that is lent for one transaction, or for one read. Every wait on it has an end, and what
  * became of its transaction is known here, where `COMMIT` and `ROLLBACK` pass.
  */
-import { Cause, Context, Effect, Exit, type Fiber, Scope, Stream } from "effect"
+import { PgConnection } from "@effect/sql-pg"
+import { Cause, Context, Effect, Exit, type Fiber, Predicate, Scope, Stream } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import { withLiveClock } from "./clock.ts"
 import * as Lost from "./lost.ts"
@@ -51,6 +52,12 @@ interface Inside {
   readonly limits: Limits
   readonly confirmCommit: boolean
   running: number
+  /** When the statement that runs began, in milliseconds, and how long it may take. */
+  began: number
+  limit: number
+  timer: ReturnType<typeof setTimeout> | undefined
+  /** When the timer rings. */
+  due: number
   closed: boolean
   lost: SqlError.SqlError | undefined
   ended: Ended | undefined
@@ -65,27 +72,63 @@ const longestDelay = 2_147_483_647
 const close = (inside: Inside): Effect.Effect<void> =>
   Effect.suspend(() => {
     inside.closed = true
+    clearTimeout(inside.timer)
     return Scope.close(inside.scope, Exit.void)
   })
+
+interface OverDriver {
+  readonly connection: PgConnection.PgConnection
+}
+
+const isOverDriver = (connection: unknown): connection is OverDriver =>
+  Predicate.hasProperty(connection, "connection") && Predicate.hasProperty(connection.connection, PgConnection.TypeId)
+
+/**
+ * Asks the server to cancel the statement that runs: it would not hear that the connection has ended before it is done,
+ * and keep its locks. Nobody waits for it.
+ */
+const cancel = (inside: Inside): Effect.Effect<unknown> =>
+  isOverDriver(inside.inner)
+    ? Effect.forkDetach(inside.inner.connection.interrupt, { startImmediately: true })
+    : Effect.void
 
 /** The driver ends a connection that is given back while a statement of it is on its way. */
 const discard = (inside: Inside): Effect.Effect<void> =>
   Effect.uninterruptible(Effect.suspend(() => {
     if (inside.closed) return Effect.void
     const busy = inside.running > 0
-      ? Effect.void
+      ? cancel(inside)
       : Effect.forkDetach(inside.inner.executeRaw("ROLLBACK", []), { startImmediately: true })
     return Effect.andThen(busy, close(inside))
   }))
 
-/** Gives the connection up when the server does not answer: the statement then fails at once. */
-const alarm = (inside: Inside, limit: number): () => void => {
-  if (limit > longestDelay) return () => undefined
-  const timer = setTimeout(() => {
-    inside.lost = Lost.silent(limit)
-    Effect.runFork(close(inside))
-  }, limit)
-  return () => clearTimeout(timer)
+/**
+ * Gives the connection up when the server does not answer: the statement then fails at once. One timer serves all
+ * statements of a lease: each only notes when it began, and how long it may take.
+ */
+const watch = (inside: Inside, delay: number): void => {
+  if (delay > longestDelay) return
+  inside.due = performance.now() + delay
+  inside.timer = setTimeout(() => {
+    inside.timer = undefined
+    if (inside.running === 0) return
+    const left = inside.began + inside.limit - performance.now()
+    if (left > 0) return watch(inside, Math.ceil(left))
+    inside.lost = Lost.silent(inside.limit)
+    Effect.runFork(discard(inside))
+  }, delay)
+}
+
+const disarm = (inside: Inside): void => {
+  clearTimeout(inside.timer)
+  inside.timer = undefined
+}
+
+const arm = (inside: Inside, limit: number): void => {
+  inside.began = performance.now()
+  inside.limit = limit
+  if (inside.timer !== undefined && inside.due > inside.began + limit) disarm(inside)
+  if (inside.timer === undefined) watch(inside, limit)
 }
 
 const watched = <A>(
@@ -96,7 +139,7 @@ const watched = <A>(
   Effect.suspend(() => {
     if (inside.lost !== undefined) return Effect.fail(inside.lost)
     if (inside.closed) return Effect.fail(Lost.ended())
-    const disarm = alarm(inside, limit)
+    arm(inside, limit)
     inside.running++
     return Effect.catch(run, (error) => {
       const known = inside.lost ?? Lost.classified(error)
@@ -104,7 +147,7 @@ const watched = <A>(
       return Effect.fail(known)
     }).pipe(Effect.onExit(() => {
       inside.running--
-      disarm()
+      inside.began = performance.now()
       return Effect.void
     }))
   })
@@ -244,6 +287,10 @@ const make = (request: Request, inner: SqlConnection.Connection, scope: Scope.Cl
     limits,
     confirmCommit,
     running: 0,
+    began: 0,
+    limit: 0,
+    timer: undefined,
+    due: 0,
     closed: false,
     lost: undefined,
     ended: undefined

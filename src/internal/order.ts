@@ -140,6 +140,7 @@ export const order = (
 ): Result.Result<ReadonlyArray<ReadonlyArray<Operation>>, FlushError> =>
   Dependencies.find(operations, state).pipe(
     Result.flatMap((edges) => {
+      if (operations.length === 1 && edges.length === 0) return Result.succeed([operations])
       const ranks = new Map(Array.from(registry.mappings.keys(), (name, index) => [name, index]))
       const plan: Plan = { schedule: new Schedule(), operations: [], ranks }
       const indices = new Map(operations.map((operation) => [operation, add(plan, operation)]))

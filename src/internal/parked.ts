@@ -10,6 +10,9 @@ import type { Lease } from "./lease.ts"
 /** Lets the parked fiber roll back; never seen by a program. */
 class RollbackSignal extends Data.TaggedError("RollbackSignal") {}
 
+/** One for all: to make an error is dear, for its stack. */
+const rollbackSignal = new RollbackSignal()
+
 export interface Parked {
   /** What `sql.withTransaction` put into the context: with it, a statement joins the transaction. */
   readonly services: Context.Context<never>
@@ -127,7 +130,7 @@ export const open = (sql: SqlClient.SqlClient, options: Options): Effect.Effect<
         Effect.onInterrupt(() =>
           options.whenInterrupted === "await"
             ? Fiber.interrupt(fiber)
-            : Deferred.fail(decision, new RollbackSignal())
+            : Deferred.fail(decision, rollbackSignal)
         ),
         Effect.catchTag("RollbackSignal", Effect.die),
         Effect.map((services) => ({
@@ -176,7 +179,7 @@ const parked = (
   return {
     services,
     commit: Effect.uninterruptible(Effect.andThen(Deferred.succeed(decision, undefined), ended)),
-    rollback: Effect.uninterruptible(Effect.andThen(Deferred.fail(decision, new RollbackSignal()), ended)),
+    rollback: Effect.uninterruptible(Effect.andThen(Deferred.fail(decision, rollbackSignal), ended)),
     over: Effect.asVoid(over)
   }
 }
