@@ -18,7 +18,8 @@ interface Held {
 interface Walked {
   readonly title: string
   readonly rows: number
-  /** The peak of the process, in bytes. */
+  /** What is left on the heap at the end, while the session is open, and the peak of the process: in bytes. */
+  readonly heap: number
   readonly peak: number
 }
 

@@ -33,7 +33,9 @@ export const write = Effect.fn("Report.write")(
     const date = DateTime.formatIsoDateUtc(DateTime.makeUnsafe(yield* Clock.currentTimeMillis))
     const parts = [
       "# Results",
-      `Measured on ${date} by \`npm run bench\`, with ${run.rounds} rounds. See the [README](README.md) for what each workload is and how it is measured.`,
+      `Measured on ${date} by \`npm run bench\`, in ${run.rounds} ${
+        run.rounds === 1 ? "round" : "rounds"
+      }. See the [README](README.md) for what each workload is and how it is measured.`,
       machine(server?.version ?? "?", run.peers, python),
       ...run.peers.includes(Python.peer) ? [] : ["SQLAlchemy is left out: no Python here has it, with asyncpg."],
       "![Time in multiples of raw](results.svg)",
@@ -155,10 +157,19 @@ const memory = ({ count, held, walked }: Memory): ReadonlyArray<string> => [
       Table.amount(peak / 1e6)
     ])
   ),
-  "The peak of a process that walks through many rows with this library, in MB:",
+  "A process that walks through many rows with this library: what it holds at the end, and its peak, in MB.",
   Markdown.table(
-    [{ title: "by" }, { title: "rows", right: true }, { title: "MB", right: true }],
-    walked.map(({ peak, rows, title }) => [title, rows.toLocaleString("en-US"), Table.amount(peak / 1e6)])
+    [
+      { title: "by" },
+      { title: "rows", right: true },
+      { title: "heap, MB", right: true },
+      { title: "peak RSS, MB", right: true }
+    ],
+    walked.map(({ heap, peak, rows, title }) => [
+      title,
+      rows.toLocaleString("en-US"),
+      ...[heap, peak].map((bytes) => Table.amount(bytes / 1e6))
+    ])
   )
 ]
 
