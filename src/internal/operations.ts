@@ -53,17 +53,41 @@ export const knownKey = (pending: SessionState.Pending): IdentityKey.IdentityKey
 const writtenColumns = ({ columns, deferred }: EntityMapping): ReadonlyArray<Column> =>
   deferred.length === 0 ? columns : [...columns, ...deferred]
 
+const lastColumns = new WeakMap<EntityMapping, ReadonlyArray<Column>>()
+
+/** The columns of a row that are written. Rows with the same ones share their array: most have those of the row before. */
+const columnsOf = (mapping: EntityMapping, isWritten: (field: string) => boolean): ReadonlyArray<Column> => {
+  const all = writtenColumns(mapping)
+  const last = lastColumns.get(mapping)
+  let same = 0
+  if (last !== undefined) {
+    for (const column of all) {
+      if (isWritten(column.field) !== (last[same] === column)) {
+        same = -1
+        break
+      }
+      if (last[same] === column) same++
+    }
+    if (same === last.length) return last
+  }
+  const columns = all.filter((column) => isWritten(column.field))
+  lastColumns.set(mapping, columns)
+  return columns
+}
+
 const insertOf = (pending: SessionState.Pending, known: IdentityKey.IdentityKey | undefined): Insert => ({
   _tag: "Insert",
   mapping: pending.mapping,
   pending,
-  columns: writtenColumns(pending.mapping).filter((column) => pending.values[column.field] !== undefined),
+  columns: columnsOf(pending.mapping, (field) => pending.values[field] !== undefined),
   known,
   values: pending.values
 })
 
+const none: ReadonlyArray<Column> = []
+
 const guardsOf = (state: SessionState.SessionState, entry: SessionState.Entry): ReadonlyArray<Column> =>
-  Option.getOrElse(HashMap.get(state.guards, entry.key.token), () => [])
+  HashMap.isEmpty(state.guards) ? none : Option.getOrElse(HashMap.get(state.guards, entry.key.token), () => none)
 
 const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): Update => {
   const values: Record<string, unknown> = {}
@@ -79,8 +103,8 @@ const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): 
     kind: "change",
     entry,
     ref: undefined,
-    columns: writtenColumns(entry.mapping).filter((column) => Object.hasOwn(values, column.field)),
-    defaults: [],
+    columns: columnsOf(entry.mapping, (field) => Object.hasOwn(values, field)),
+    defaults: none,
     guards: guardsOf(state, entry),
     values
   }

@@ -132,6 +132,35 @@ const keyOf = (operation: Operation): string | undefined => {
   return operation.entry === undefined ? undefined : IdentityKey.format(operation.entry.key)
 }
 
+/** Whether two operations stand one after the other in one batch, as far as a look can tell. */
+const isAlike = (a: Operation, b: Operation): boolean =>
+  a._tag === "Update" && b._tag === "Update" && a.mapping === b.mapping && a.columns === b.columns &&
+  a.defaults === b.defaults && a.guards === b.guards && a.kind === b.kind && a.ref === undefined && b.ref === undefined
+
+interface Batch {
+  readonly rank: number
+  readonly operations: Array<Operation>
+}
+
+/** The batches of operations that do not depend on each other. */
+const grouped = (
+  operations: ReadonlyArray<Operation>,
+  ranks: ReadonlyMap<string, number>
+): ReadonlyArray<ReadonlyArray<Operation>> => {
+  const batches = new Map<string, Batch>()
+  let last: Batch | undefined
+  for (const operation of operations) {
+    const before = last?.operations.at(-1)
+    if (before === undefined || !isAlike(before, operation)) {
+      const group = groupOf(operation)
+      last = batches.get(group) ?? { rank: rankOf(ranks, operation), operations: [] }
+      batches.set(group, last)
+    }
+    last!.operations.push(operation)
+  }
+  return Array.from(batches.values()).sort((a, b) => a.rank - b.rank).map((batch) => batch.operations)
+}
+
 /** Orders operations into batches of one kind, entity and set of columns. */
 export const order = (
   operations: ReadonlyArray<Operation>,
@@ -140,8 +169,8 @@ export const order = (
 ): Result.Result<ReadonlyArray<ReadonlyArray<Operation>>, FlushError> =>
   Dependencies.find(operations, state).pipe(
     Result.flatMap((edges) => {
-      if (operations.length === 1 && edges.length === 0) return Result.succeed([operations])
       const ranks = new Map(Array.from(registry.mappings.keys(), (name, index) => [name, index]))
+      if (edges.length === 0) return Result.succeed(grouped(operations, ranks))
       const plan: Plan = { schedule: new Schedule(), operations: [], ranks }
       const indices = new Map(operations.map((operation) => [operation, add(plan, operation)]))
       for (const { from, reason, to } of edges) {
