@@ -70,8 +70,9 @@ export const memory = Effect.fn("memory")(function*({ peers, url }: Options) {
     ({ title, workload }) =>
       Effect.forEach([100_000, 1_000_000], (rows) =>
         Effect.scoped(Effect.gen(function*() {
-          const worker = yield* Worker.make({ peer: "ours", url, connections: 1 })
-          return { title, rows, peak: (yield* runOver(worker, workload, rows)).peakRss }
+          const worker = yield* Worker.make({ peer: "ours", url, connections: 1, collects: true })
+          const { heap, peakRss } = yield* runOver(worker, workload, rows)
+          return { title, rows, heap, peak: peakRss }
         })))
   )
   return { count, held, walked: walked.flat() }
