@@ -16,6 +16,7 @@ import { startUp } from "./startup.ts"
 import * as Table from "./table.ts"
 
 const parts = [...names, "growth", "memory", "startup"]
+const known = [...Packages.peers, Python.peer]
 
 const list = (name: string, all: ReadonlyArray<string>) =>
   Flag.String(name).pipe(
@@ -30,7 +31,7 @@ const flags = {
     Flag.withDefault(false)
   ),
   only: list("only", parts),
-  peers: list("peers", [...Packages.peers, Python.peer]),
+  peers: list("peers", known),
   rounds: Flag.Int("rounds").pipe(
     Flag.withDescription("How many times each peer has its turn"),
     Flag.withDefault(5)
@@ -49,13 +50,23 @@ interface Flags {
   readonly url: Option.Option<string>
 }
 
-const items = (text: Option.Option<string>, all: ReadonlyArray<string>): ReadonlyArray<string> =>
-  Option.match(text, { onNone: () => all, onSome: (some) => some.split(",") })
+/** What was named; all of it if nothing was. */
+const items = Effect.fnUntraced(function*(
+  text: Option.Option<string>,
+  all: ReadonlyArray<string>,
+  known: ReadonlyArray<string>
+): Effect.fn.Return<ReadonlyArray<string>, CliError.UserError> {
+  const named = Option.match(text, { onNone: () => all, onSome: (some) => some.split(",") })
+  const unknown = named.filter((name) => !known.includes(name))
+  if (unknown.length === 0) return named
+  const userMessage = `There is no ${unknown.join(", ")}; there are ${known.join(", ")}`
+  return yield* new CliError.UserError({ cause: unknown, userMessage })
+})
 
 /** All peers, and their packages; a quick run does not install them. */
 const wanted = Effect.fnUntraced(function*({ peers, quick }: Flags) {
   const installed = yield* Packages.areInstalled
-  const names = items(peers, quick && !installed ? Packages.local : Packages.peers)
+  const names = yield* items(peers, quick && !installed ? Packages.local : Packages.peers, known)
   if (!installed && names.some((name) => !Packages.local.includes(name))) {
     yield* Console.log("Installing the packages of bench...")
     yield* Packages.install
@@ -64,9 +75,9 @@ const wanted = Effect.fnUntraced(function*({ peers, quick }: Flags) {
 })
 
 const run = Effect.fn("bench")(function*(flags: Flags) {
+  const only = yield* items(flags.only, flags.quick ? names : parts, parts)
   const peers = yield* wanted(flags)
   const url = yield* Option.match(flags.url, { onNone: () => Server.start, onSome: Effect.succeed })
-  const only = items(flags.only, flags.quick ? names : parts)
   const options = { url, peers, rounds: flags.rounds, quick: flags.quick }
   const program = Effect.gen(function*() {
     yield* Data.createTables
