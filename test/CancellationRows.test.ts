@@ -211,8 +211,8 @@ describe("a rollback", () => {
       })))
       const [own, cleanup, ...others] = Exit.isFailure(exit) ? exit.cause.reasons : []
       assert.deepStrictEqual(own, Cause.makeFailReason("mine"))
-      assert.strictEqual(cleanup?._tag, "Die")
-      assert.nestedPropertyVal(cleanup, "defect.reason._tag", "ConnectionError")
+      assert.strictEqual(cleanup?._tag, "Fail")
+      assert.nestedPropertyVal(cleanup, "error.reason._tag", "ConnectionError")
       assert.deepStrictEqual(others, [])
       yield* wholePool(1)
       assert.deepStrictEqual(yield* labels, [])

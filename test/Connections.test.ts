@@ -141,7 +141,7 @@ describe("a server that has gone silent", () => {
         yield* hold.reached
         assert.isTrue(Exit.isFailure(exit))
         const reasons = Exit.isFailure(exit) ? exit.cause.reasons.map(({ _tag }) => _tag) : []
-        assert.deepStrictEqual(reasons, ["Fail", "Die"])
+        assert.deepStrictEqual(reasons, ["Fail", "Fail"])
         assert.strictEqual(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined, "no")
         yield* wholePool(1)
         assert.deepStrictEqual(yield* labels, [])

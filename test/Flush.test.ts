@@ -37,7 +37,7 @@ layer(makers(Blog, embedded(tables)))("a flush of the blog", (it) => {
       yield* session.update(ada, { name: "Ada Lovelace", email: null })
       const [, log] = yield* sent(session.flush)
       assert.deepStrictEqual(log.map(({ sql }) => sql), [
-        `UPDATE "users" AS t SET "name" = s.c1 FROM unnest($1::integer[], $2::text[]) WITH ORDINALITY AS s(c0, c1, ord)` +
+        `UPDATE "users" AS t SET "name" = s.c1 FROM (SELECT $1::integer AS c0, $2::text AS c1, 1 AS ord) AS s` +
         ` WHERE t."id" = s.c0 RETURNING s.ord::int4`
       ])
     })))
@@ -50,9 +50,9 @@ layer(makers(Blog, embedded(tables)))("a flush of the blog", (it) => {
       yield* session.delete(ada)
       yield* session.delete(note)
       assert.deepStrictEqual(yield* statements(session.flush), [
-        `DELETE FROM "posts" AS t USING unnest($1::integer[], $2::integer[]) WITH ORDINALITY AS s(c0, c1, ord) ` +
+        `DELETE FROM "posts" AS t USING (SELECT $1::integer AS c0, $2::integer AS c1, 1 AS ord) AS s ` +
         `WHERE t."id" = s.c0 AND t."version" = s.c1 RETURNING s.ord::int4`,
-        `DELETE FROM "users" AS t USING unnest($1::integer[]) WITH ORDINALITY AS s(c0, ord) WHERE t."id" = s.c0 ` +
+        `DELETE FROM "users" AS t USING (SELECT $1::integer AS c0, 1 AS ord) AS s WHERE t."id" = s.c0 ` +
         `RETURNING s.ord::int4`
       ])
     })))

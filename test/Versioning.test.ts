@@ -84,8 +84,9 @@ layer(makers(Registered, embedded(tables)))((it) => {
       yield* session.update(one!, { text: "b" })
       const [, log] = yield* sent(session.flush)
       assert.deepStrictEqual(log.map(({ sql }) => sql), [
-        `UPDATE "docs" AS t SET "text" = s.c2, "version" = t."version" + 1 FROM unnest($1::integer[], $2::integer[], ` +
-        `$3::text[]) WITH ORDINALITY AS s(c0, c1, c2, ord) WHERE t."id" = s.c0 AND t."version" = s.c1 RETURNING s.ord::int4`
+        `UPDATE "docs" AS t SET "text" = s.c2, "version" = t."version" + 1 FROM (SELECT $1::integer AS c0, ` +
+        `$2::integer AS c1, $3::text AS c2, 1 AS ord) AS s ` +
+        `WHERE t."id" = s.c0 AND t."version" = s.c1 RETURNING s.ord::int4`
       ])
     })))
 
@@ -216,8 +217,8 @@ layer(makers(Registered, embedded(tables)))((it) => {
       yield* session.update(card, { back: "b" })
       const [, log] = yield* sent(session.flush)
       assert.deepStrictEqual(log.map(({ sql }) => sql), [
-        `UPDATE "cards" AS t SET "back" = s.c2 FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) ` +
-        `WITH ORDINALITY AS s(c0, c1, c2, c3, ord) WHERE t."deck" = s.c0 AND t."place" = s.c1 ` +
+        `UPDATE "cards" AS t SET "back" = s.c2 FROM (SELECT $1::text AS c0, $2::integer AS c1, $3::text AS c2, ` +
+        `$4::text AS c3, 1 AS ord) AS s WHERE t."deck" = s.c0 AND t."place" = s.c1 ` +
         `AND t."back" IS NOT DISTINCT FROM s.c3 RETURNING s.ord::int4`
       ])
       assert.strictEqual((yield* session.refresh(card)).back, "b")

@@ -1,5 +1,6 @@
 /** The blocks of a program that run in a transaction: brackets, and those that end with a scope. */
 import { Cause, Context, Effect, Exit, Scope } from "effect"
+import type { SqlError } from "effect/sql"
 import {
   type BeginError,
   type CommitError,
@@ -130,10 +131,11 @@ const afterEnd = <A, E>(
     return Effect.fail(state.closed ? new SessionClosedError({ operation }) : new TransactionClosedError({ operation }))
   })
 
-/** The failure of a body, with that of its rollback behind it. */
-const withCleanup = <A, E>(frame: Frame, exit: Exit.Failure<A, E>): Exit.Exit<A, E> => {
+/** The failure of a body, with that of its rollback behind it: as a defect, that would hide the first from handlers. */
+const withCleanup = <A, E>(frame: Frame, exit: Exit.Failure<A, E>): Exit.Exit<A, E | SqlError.SqlError> => {
   const cleanup = frame.parked?.lease?.ended()?.cleanup
-  return cleanup === undefined ? exit : Exit.failCause(Cause.combine(exit.cause, Cause.die(Cause.squash(cleanup))))
+  if (cleanup === undefined || !Cause.hasFails(exit.cause)) return exit
+  return Exit.failCause(Cause.combine<E, SqlError.SqlError>(exit.cause, cleanup))
 }
 
 /** Ends a block with its exit: success commits, all else rolls back. */

@@ -8,7 +8,7 @@ import * as SessionState from "../SessionState.ts"
 import { markFailed } from "./connection.ts"
 import { type AnyFiber, change, type Core, type Frame, type Gate, type Level, level, stateOf } from "./core.ts"
 import * as Cursor from "./cursor.ts"
-import { ended, notHere } from "./lost.ts"
+import { ended, isLost, notHere } from "./lost.ts"
 import { Openers } from "./parked.ts"
 import { insideOf, placeOf, setLevelId } from "./places.ts"
 import { endingStatement } from "./sqlText.ts"
@@ -80,6 +80,12 @@ const savepoint = (core: Core, gate: SqlConnection.Connection, index: number, ru
 const whileOpen = (core: Core, gate: SqlConnection.Connection, effect: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.suspend(() => isOpen(core, gate) ? effect : Effect.void)
 
+/**
+ * The server has undone the savepoint with the connection. The client would make a defect of the error; the transaction
+ * remembers it, and its next use fails with it.
+ */
+const afterLoss = (run: Run): Run => Effect.catchIf(run, isLost, () => Effect.succeed([]))
+
 const rollback = (core: Core, gate: SqlConnection.Connection, index: number, run: Run): Run =>
   Effect.onExit(run, (exit) =>
     whileOpen(
@@ -91,7 +97,7 @@ const rollback = (core: Core, gate: SqlConnection.Connection, index: number, run
         // The connection is lost, and no RELEASE will follow.
         return Effect.andThen(pop(core, index), Effect.sync(() => markFailed(core, exit.cause)))
       })
-    ))
+    )).pipe(afterLoss)
 
 const release = (core: Core, gate: SqlConnection.Connection, index: number, run: Run): Run =>
   Effect.onExit(run, (exit) =>
@@ -104,7 +110,7 @@ const release = (core: Core, gate: SqlConnection.Connection, index: number, run:
           if (Exit.isFailure(exit)) markFailed(core, exit.cause)
         })
       )
-    ))
+    )).pipe(afterLoss)
 
 const statement = (core: Core, gate: SqlConnection.Connection, run: Run): Run =>
   Effect.withFiber((fiber: AnyFiber) => {

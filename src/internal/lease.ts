@@ -203,7 +203,10 @@ const afterLoss = (
   )
 }
 
-/** The driver fails at once, before it writes, on a connection that it knows to be lost: nothing was committed. */
+/**
+ * The driver fails at once, before it writes, on a connection that it knows to be lost: nothing was committed. What a
+ * write makes happen comes with the next tick at the earliest.
+ */
 const commit = (
   inside: Inside,
   run: Effect.Effect<unknown, SqlError.SqlError>
@@ -213,7 +216,7 @@ const commit = (
     (id) => {
       let sent = false
       const sending = Effect.suspend(() => {
-        queueMicrotask(() => {
+        process.nextTick(() => {
           sent = true
         })
         return watched(inside, run, inside.limits.reply)

@@ -70,7 +70,8 @@ const parameters = (
   for (const [index, { column, values, variant }] of columns.entries()) {
     const encoded = encodeColumn(mapping, column, values, variant)
     if (Result.isFailure(encoded)) return Result.fail(encoded.failure)
-    arrays.push(text.transports[index]!.parameter(encoded.success))
+    const transport = text.transports[index]!
+    arrays.push(text.several ? transport.parameter(encoded.success) : transport.single(encoded.success[0]))
   }
   return Result.succeed(arrays)
 }
@@ -289,9 +290,10 @@ export const remove = Effect.fnUntraced(function*(
     variant: "select" as const
   }))
   const arrays = yield* succeed(parameters(mapping, text, [...keyColumns(mapping, before), ...old]))
-  const flags = guards.map((column) =>
-    Transport.flag.parameter(rows.map(({ key }) => step.guards.get(key.token)?.includes(column) === true))
-  )
+  const flags = guards.map((column) => {
+    const checked = rows.map(({ key }) => step.guards.get(key.token)?.includes(column) === true)
+    return several ? Transport.flag.parameter(checked) : Transport.flag.single(checked[0])
+  })
   const back = yield* send(core, progress, text.sql, [...arrays, ...flags])
   if (back.length !== rows.length) {
     return yield* stale(mapping, "delete", rows.map((entry) => entry.key), back)

@@ -1,4 +1,4 @@
-/** How the values of one column travel in an array parameter, whatever the number of rows. */
+/** How the values of one column travel: in an array parameter whatever the number of rows, or one by itself. */
 import { PgTypes } from "@effect/sql-pg"
 import { Result } from "effect"
 import type { ColumnFacts } from "./catalog.ts"
@@ -9,6 +9,8 @@ export interface Transport {
   /** What the value is cast to where it is used; empty where the parameter has the column's type. */
   readonly cast: string
   readonly parameter: (values: ReadonlyArray<unknown>) => PgTypes.Parameter
+  /** The parameter of one value, where a statement writes one row. */
+  readonly single: (value: unknown) => PgTypes.Parameter
 }
 
 const pad = (value: number, size: number): string => String(value).padStart(size, "0")
@@ -47,15 +49,32 @@ export const arrayText = (values: ReadonlyArray<unknown>): string =>
     ).join(",")
   }}`
 
-const parameterOf =
-  (element: number, wire: ((value: unknown) => unknown) | undefined) =>
-  (values: ReadonlyArray<unknown>): PgTypes.Parameter =>
-    Result.getOrThrow(PgTypes.array(
-      wire === undefined ? values : values.map((value) => value === null || value === undefined ? null : wire(value)),
-      element
-    ))
-
 const { OID } = PgTypes
+
+type Single = (value: never) => PgTypes.Parameter
+
+const singles: ReadonlyMap<number, Single> = new Map<number, Single>([
+  [OID.bool, PgTypes.bool],
+  [OID.int2, PgTypes.int2],
+  [OID.int4, PgTypes.int4],
+  [OID.float8, PgTypes.float8],
+  [OID.bytea, PgTypes.bytea],
+  [OID.text, PgTypes.text],
+  [OID.varchar, PgTypes.varchar]
+])
+
+const parametersOf = (
+  element: number,
+  wire: ((value: unknown) => unknown) | undefined
+): Pick<Transport, "parameter" | "single"> => {
+  const wired = (value: unknown): unknown =>
+    value === null || value === undefined ? null : wire === undefined ? value : wire(value)
+  const single = singles.get(element)!
+  return {
+    parameter: (values) => Result.getOrThrow(PgTypes.array(wire === undefined ? values : values.map(wired), element)),
+    single: (value) => single(wired(value) as never) // The type of the column decides, which only the database knows.
+  }
+}
 
 /** Types that the driver writes in binary form from the values that schemas give, by the names of `format_type`. */
 const binary: ReadonlyMap<number, string> = new Map([
@@ -71,19 +90,19 @@ const binary: ReadonlyMap<number, string> = new Map([
 const nullsOnly = (value: unknown): unknown => value
 
 /** The transport of a column of `true` and `false` that no table has. */
-export const flag: Transport = { type: "boolean", cast: "", parameter: parameterOf(OID.bool, undefined) }
+export const flag: Transport = { type: "boolean", cast: "", ...parametersOf(OID.bool, undefined) }
 
 /** Chooses the transport of a column: binary where the driver has it, else as text that PostgreSQL casts. */
 export const make = (facts: ColumnFacts | undefined): Transport => {
-  if (facts === undefined) return { type: "text", cast: "", parameter: parameterOf(OID.text, scalarText) }
+  if (facts === undefined) return { type: "text", cast: "", ...parametersOf(OID.text, scalarText) }
   const type = binary.get(facts.oid)
   if (type !== undefined) {
-    return { type, cast: facts.type === type ? "" : `::${facts.type}`, parameter: parameterOf(facts.oid, nullsOnly) }
+    return { type, cast: facts.type === type ? "" : `::${facts.type}`, ...parametersOf(facts.oid, nullsOnly) }
   }
   const wire = facts.isArray
     ? (value: unknown) => Array.isArray(value) ? arrayText(value) : scalarText(value)
     : facts.oid === OID.json || facts.oid === OID.jsonb
     ? (value: unknown) => JSON.stringify(value)
     : scalarText
-  return { type: "text", cast: `::${facts.type}`, parameter: parameterOf(OID.text, wire) }
+  return { type: "text", cast: `::${facts.type}`, ...parametersOf(OID.text, wire) }
 }

@@ -1,4 +1,7 @@
-/** The text of a flush's statements: constant for a table, operation and set of columns, whatever the number of rows. */
+/**
+ * The text of a flush's statements: constant for a table, operation and set of columns, whatever the number of rows. The
+ * update and the delete of a single row have one of their own, which the server plans and runs in less than half the time.
+ */
 import type { ColumnFacts, TableFacts } from "./catalog.ts"
 import { type Column, counterOf, type EntityMapping } from "./mapping.ts"
 import * as Transport from "./transport.ts"
@@ -19,6 +22,8 @@ export interface Text {
   readonly transports: ReadonlyArray<Transport.Transport>
   readonly returning: ReadonlyArray<Column>
   readonly matching: Matching
+  /** Whether the parameters are arrays, or the values of one row. */
+  readonly several: boolean
 }
 
 const factsOf = (facts: TableFacts, column: Column): ColumnFacts | undefined => facts.columns.get(column.name)
@@ -27,6 +32,12 @@ export const source = (transports: ReadonlyArray<Transport.Transport>): string =
   const arrays = transports.map((transport, index) => `$${index + 1}::${transport.type}[]`)
   const names = transports.map((_, index) => `c${index}`)
   return `unnest(${arrays.join(", ")}) WITH ORDINALITY AS s(${[...names, "ord"].join(", ")})`
+}
+
+/** One row, in which the server sees constants. */
+const singleSource = (transports: ReadonlyArray<Transport.Transport>): string => {
+  const values = transports.map(({ type }, index) => `$${index + 1}::${type} AS c${index}`)
+  return `(SELECT ${[...values, "1 AS ord"].join(", ")}) AS s`
 }
 
 export const cast = (transports: ReadonlyArray<Transport.Transport>, index: number): string =>
@@ -88,7 +99,8 @@ export const insert = (mapping: EntityMapping, columns: ReadonlyArray<Column>, f
         `RETURNING ${back}`,
       transports: sent,
       returning: changed,
-      matching
+      matching,
+      several: true
     }
   }
   const keys = mapping.key.filter((column) => !changed.includes(column))
@@ -100,7 +112,8 @@ export const insert = (mapping: EntityMapping, columns: ReadonlyArray<Column>, f
     sql: `INSERT INTO ${mapping.table} AS t ${into} RETURNING ${list(returning.map((column) => `t.${column.quoted}`))}`,
     transports: columns.length === 0 ? [] : sent,
     returning,
-    matching: columns.length === 0 ? "single" : matching
+    matching: columns.length === 0 ? "single" : matching,
+    several: true
   }
 }
 
@@ -130,7 +143,7 @@ const locked = (
   const match = mapping.version === undefined
     ? keyMatch
     : `${keyMatch} AND t.${mapping.version.quoted} = ${cast(transports, at)}`
-  if (lock === undefined) return { transports, prefix: "", from: source(transports), match }
+  if (lock === undefined) return { transports, prefix: "", from: singleSource(transports), match }
   const keys = list(mapping.key.map((column) => `t.${column.quoted}`))
   return {
     transports,
@@ -176,7 +189,8 @@ export const update = (mapping: EntityMapping, shape: UpdateShape, facts: TableF
     }`,
     transports,
     returning,
-    matching: "ordinal"
+    matching: "ordinal",
+    several: shape.several
   }
 }
 
@@ -204,6 +218,7 @@ export const remove = (
     } RETURNING s.ord::int4`,
     transports,
     returning: [],
-    matching: "ordinal"
+    matching: "ordinal",
+    several
   }
 }
