@@ -341,6 +341,24 @@ export const add = (self: SessionState, pending: Pending): SessionState => ({
 })
 
 /**
+ * Adds rows of one entity to be inserted.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
+export const addAll = (self: SessionState, rows: ReadonlyArray<Pending>): SessionState => {
+  const last = rows.at(-1)
+  return last === undefined ? self : {
+    ...self,
+    nextRef: last.ref.id + 1,
+    pending: HashMap.mutate(self.pending, (map) => {
+      for (const pending of rows) HashMap.set(map, pending.ref.id, pending)
+    }),
+    touched: Linking.touch(self, last.mapping)
+  }
+}
+
+/**
  * Changes the values of a pending row.
  *
  * @category transitions

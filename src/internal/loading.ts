@@ -282,10 +282,15 @@ export const announced = (core: Core, target: unknown, of: Relation.Any) => {
   return key === undefined || relation === undefined ? undefined : { topic: relation.id, key }
 }
 
-const attachedOf = (core: Core, keys: ReadonlyArray<IdentityKey.IdentityKey>): ReadonlyArray<Attached> =>
-  keys.flatMap((key) =>
-    Option.toArray(Option.map(SessionState.find(unitOf(core), key), ({ key, value }) => ({ key, value })))
-  )
+const attachedOf = (core: Core, keys: ReadonlyArray<IdentityKey.IdentityKey>): ReadonlyArray<Attached> => {
+  const unit = unitOf(core)
+  const found: Array<Attached> = []
+  for (const key of keys) {
+    const entry = SessionState.find(unit, key)
+    if (Option.isSome(entry)) found.push(entry.value)
+  }
+  return found
+}
 
 /** What a relation leads to from rows: those for which it is not known are read. */
 export const collected = Effect.fnUntraced(function*(

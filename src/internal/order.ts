@@ -133,16 +133,21 @@ const keyOf = (operation: Operation): string | undefined => {
 }
 
 /** Whether two operations stand one after the other in one batch, as far as a look can tell. */
-const isAlike = (a: Operation, b: Operation): boolean =>
-  a._tag === "Update" && b._tag === "Update" && a.mapping === b.mapping && a.columns === b.columns &&
-  a.defaults === b.defaults && a.guards === b.guards && a.kind === b.kind && a.ref === undefined && b.ref === undefined
+const isAlike = (a: Operation, b: Operation): boolean => {
+  if (a._tag !== b._tag || a.mapping !== b.mapping) return false
+  if (a._tag === "Delete" || b._tag === "Delete") return true
+  if (a.columns !== b.columns) return false
+  return a._tag === "Insert" || b._tag === "Insert" ||
+    (a.defaults === b.defaults && a.guards === b.guards && a.kind === b.kind && a.ref === undefined &&
+      b.ref === undefined)
+}
 
 interface Batch {
   readonly rank: number
   readonly operations: Array<Operation>
 }
 
-/** The batches of operations that do not depend on each other. */
+/** The batches of operations that depend on none of their own rank, or of a later one. */
 const grouped = (
   operations: ReadonlyArray<Operation>,
   ranks: ReadonlyMap<string, number>
@@ -170,7 +175,8 @@ export const order = (
   Dependencies.find(operations, state).pipe(
     Result.flatMap((edges) => {
       const ranks = new Map(Array.from(registry.mappings.keys(), (name, index) => [name, index]))
-      if (edges.length === 0) return Result.succeed(grouped(operations, ranks))
+      const inRanks = edges.every(({ from, to }) => rankOf(ranks, from) < rankOf(ranks, to))
+      if (inRanks) return Result.succeed(grouped(operations, ranks))
       const plan: Plan = { schedule: new Schedule(), operations: [], ranks }
       const indices = new Map(operations.map((operation) => [operation, add(plan, operation)]))
       for (const { from, reason, to } of edges) {

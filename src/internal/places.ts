@@ -161,6 +161,17 @@ const enter = <A, E, R>(
 
 const lockOf = (core: Core, place: Frame | "idle"): Semaphore.Semaphore => place === "idle" ? core.lock : place.lock
 
+/** Whether a lock is held by nobody. The property is not part of its type: without it, every operation waits its turn. */
+const isFree = (lock: Semaphore.Semaphore): boolean => (lock as { readonly free?: number }).free === 1
+
+/** Whether a fiber may look into memory at once: nothing is wrong with the session, and nobody is at work. */
+export const isAlone = (core: Core, fiber: AnyFiber): boolean => {
+  const state = stateOf(core)
+  const place = placeOf(core, state, fiber)
+  return check(state, place, "Session.get", "work") === undefined && place !== "ended" &&
+    isFree(lockOf(core, place)) && insideOf(core, fiber) === undefined
+}
+
 /**
  * Runs an operation alone: every other one of the session waits, those of another level until that level has ended.
  */

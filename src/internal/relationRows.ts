@@ -25,6 +25,10 @@ interface Reading {
   readonly source: EntityMapping
   /** Gives the key that a row was found by. */
   readonly keyOf: (row: ReadonlyArray<unknown>) => R.Result<IdentityKey.IdentityKey | undefined, Schema.SchemaError>
+  /** Where that key stands in a row, if it is of one column. */
+  readonly keyAt: number | undefined
+  /** Whether one row may be found by several keys, or more than once. */
+  readonly repeats: boolean
   readonly statement: (keys: Keys) => R.Result<Statement.Fragment, Schema.SchemaError>
   readonly sorted: boolean
   readonly populateExisting: boolean
@@ -43,10 +47,19 @@ const grouped = (
   attached: ReadonlyArray<Attached>
 ): R.Result<Map<string, Array<Attached>>, Schema.SchemaError> => {
   const groups = new Map<string, Array<Attached>>(keys.map((key) => [key.token, []]))
-  for (const [index, row] of rows.entries()) {
-    const key = reading.keyOf(row)
-    if (R.isFailure(key)) return R.fail(key.failure)
-    if (key.success !== undefined) groups.get(key.success.token)?.push(attached[index]!)
+  // Values that are primitive are equal as keys if they are equal as values.
+  const byValue = new Map<unknown, Array<Attached> | undefined>()
+  for (let index = 0; index < rows.length; index++) {
+    const value = reading.keyAt === undefined ? undefined : rows[index]![reading.keyAt]
+    const isPrimitive = typeof value === "number" || typeof value === "string"
+    let group = isPrimitive ? byValue.get(value) : undefined
+    if (group === undefined) {
+      const key = reading.keyOf(rows[index]!)
+      if (R.isFailure(key)) return R.fail(key.failure)
+      group = key.success === undefined ? undefined : groups.get(key.success.token)
+      if (isPrimitive) byValue.set(value, group)
+    }
+    group?.push(attached[index]!)
   }
   if (!reading.sorted) { for (const group of groups.values()) inOrder(group) }
   return R.succeed(groups)
@@ -66,7 +79,7 @@ const read = Effect.fnUntraced(function*(
     const fragment = yield* Effect.fromResult(reading.statement(chunk))
     const rows = yield* onConnection(core, core.sql`${fragment}`.values)
     const attached = yield* attach(core, reading.target, rows, {
-      repeats: true,
+      repeats: reading.repeats,
       populateExisting: reading.populateExisting
     })
     const groups = yield* Effect.fromResult(grouped(reading, chunk, rows, attached))
@@ -100,13 +113,22 @@ const keyWithin = (child: EntityMapping, foreignKey: ForeignKey) =>
   return R.succeed(Collections.keyIn(foreignKey, values))
 }
 
+const keyPlace = ({ keyed, relation, source, target }: RelationSql.Shape): number | undefined => {
+  if (source.key.length > 1) return undefined
+  if (keyed || relation.foreignKey === undefined) return target.columns.length
+  return relation.kind === "manyToOne" ? target.key[0]!.index : relation.foreignKey.columns[0]!.index
+}
+
 const readingOf = (core: Core, relation: MappedRelation, query: Query.Any | undefined): Reading => {
   const shape = RelationSql.shapeOf(core.registry, relation, query)
   const { source, target } = shape
+  const isBehind = shape.keyed || relation.foreignKey === undefined
   return {
     source,
     target,
-    keyOf: shape.keyed || relation.foreignKey === undefined
+    keyAt: keyPlace(shape),
+    repeats: isBehind || (query !== undefined && (query.joins.length > 0 || query.source !== undefined)),
+    keyOf: isBehind
       ? keyBehind(source, target.columns.length)
       : relation.kind === "manyToOne"
       ? (row) => keyBehind(target, 0)(target.key.map((column) => row[column.index]))

@@ -63,24 +63,31 @@ const inclusion = Effect.fnUntraced(function*(
   const keys = distinct(rows.map(keyOf))
   const asked = populateExisting ? Query.populateExisting(query ?? Query.select(target.entity)) : query
   const found = keys.length === 0 ? new Map() as RelationRows.Rows : yield* rowsOf(core, relation, keys, asked)
-  const children = new Map(Array.from(found.values()).flat().map((child) => [child.key.token, child]))
-  const whole = yield* including(
-    core,
-    target,
-    Array.from(children.values()),
-    query?.inclusions ?? {},
-    populateExisting
-  )
-  const values = new Map(Array.from(children.keys(), (token, index) => [token, whole[index]!]))
+  const wholeOf = yield* wholeChildren(core, target, found, query?.inclusions ?? {}, populateExisting)
   const single = relation.kind === "oneToOne" || relation.kind === "manyToOne"
   return new Map(rows.map((row) => {
     const group = found.get(keyOf(row)?.token ?? "") ?? []
-    const instances = group.map(({ key }) => values.get(key.token)!)
+    const instances = group.map(wholeOf)
     return [
       row.key.token,
       !single ? instances : relation.relation.optional ? Option.fromUndefinedOr(instances[0]) : instances[0]
     ]
   }))
+})
+
+/** Gives the instance of a row that was found, with what is included in it. */
+const wholeChildren = Effect.fnUntraced(function*(
+  core: Core,
+  target: EntityMapping,
+  found: RelationRows.Rows,
+  inclusions: Query.Any["inclusions"],
+  populateExisting: boolean
+): Effect.fn.Return<(child: Attached) => Row, Reads.ReadError> {
+  if (Object.keys(inclusions).length === 0) return ({ value }) => value
+  const children = new Map(Array.from(found.values()).flat().map((child) => [child.key.token, child]))
+  const whole = yield* including(core, target, Array.from(children.values()), inclusions, populateExisting)
+  const values = new Map(Array.from(children.keys(), (token, index) => [token, whole[index]!]))
+  return ({ key }) => values.get(key.token)!
 })
 
 /** The instances of rows, with what a query includes: the same value for the same row. */

@@ -27,7 +27,7 @@ import * as Loading from "./loading.ts"
 import { keyOfIdentity } from "./mapping.ts"
 import * as Merging from "./merging.ts"
 import * as Mutating from "./mutating.ts"
-import { exclusive, placeOf } from "./places.ts"
+import { exclusive, isAlone, placeOf } from "./places.ts"
 import * as Reads from "./reads.ts"
 import * as Selecting from "./selecting.ts"
 import * as Streaming from "./streaming.ts"
@@ -60,12 +60,14 @@ const looked = <A>(core: Core, operation: string, look: (unit: SessionState.Sess
 
 /** A key that the map holds is answered without a span and without waiting, as long as nobody is at work. */
 const get = (core: Core) => (entity: Entity.Any, id: unknown, options?: Reads.GetOptions) =>
-  Effect.suspend(() => {
+  Effect.withFiber((fiber): Effect.Effect<Option.Option<SessionState.Row>, Reads.ReadError> => {
     const mapping = mappingOf(core.registry, entity)
     const key = keyOfIdentity(mapping, id)
+    const held = options === undefined ? Reads.inMemory(core, key, false) : "unknown"
+    if (typeof held !== "string" && isAlone(core, fiber)) return Effect.succeedSome(held)
     const reading = (want?: Wanted.Want) =>
       exclusive(core, "Session.get", "work", () => Reads.get(core, mapping, key, options, want))
-    return options === undefined && Reads.inMemory(core, key, false) === "unknown"
+    return options === undefined && held === "unknown"
       ? Wanted.announce(core.wanted, mapping.name, key, reading)
       : reading()
   })

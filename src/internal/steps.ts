@@ -131,7 +131,8 @@ const insertRows = Effect.fnUntraced(function*(
   const columns = counter === undefined ? step.columns : [...step.columns, counter]
   const sent = rows.map((row) => {
     const values: Record<string, unknown> = {}
-    for (const [index, column] of step.columns.entries()) {
+    for (let index = 0; index < step.columns.length; index++) {
+      const column = step.columns[index]!
       values[column.field] = resolved(progress, column, row.values[index])
     }
     if (counter !== undefined) values[counter.field] = 1
@@ -147,8 +148,8 @@ const insertRows = Effect.fnUntraced(function*(
     : arrays
   const back = yield* succeed(matched(mapping, text, sent, yield* send(core, progress, text.sql, placeholder)))
   const offset = text.matching === "ordinal" ? 1 : 0
-  for (const [index, row] of back.entries()) {
-    const wrong = decodeInto(mapping, sent[index]!, text.returning, row, offset)
+  for (let index = 0; index < back.length; index++) {
+    const wrong = decodeInto(mapping, sent[index]!, text.returning, back[index]!, offset)
     if (wrong !== undefined) return yield* wrong
     const instance = Hydrate.instance(mapping, sent[index]!)
     const { id } = rows[index]!.ref

@@ -56,18 +56,31 @@ const withoutTombstone = (
   return key === undefined ? unit : { ...unit, tombstones: HashSet.remove(unit.tombstones, key.token) }
 }
 
+/** Rows that were checked wait for the next flush: all of them, or none. */
 const addChecked = (
   core: Core,
   mapping: EntityMapping,
-  values: SessionState.Row
-): Entity.EntityRef<unknown, unknown> => {
-  const ref = Entity.makeRef<unknown, unknown>(mapping.entity, unitOf(core).nextRef, core)
-  changeUnit(
-    core,
-    (unit) => withoutTombstone(SessionState.add(unit, { ref, mapping, values }), { ref, mapping, values })
-  )
-  return ref
+  rows: ReadonlyArray<SessionState.Row>
+): ReadonlyArray<Entity.EntityRef<unknown, unknown>> => {
+  const { nextRef } = unitOf(core)
+  const pending = rows.map((values, index): SessionState.Pending => ({
+    ref: Entity.makeRef<unknown, unknown>(mapping.entity, nextRef + index, core),
+    mapping,
+    values
+  }))
+  changeUnit(core, (unit) => pending.reduce(withoutTombstone, SessionState.addAll(unit, pending)))
+  return pending.map(({ ref }) => ref)
 }
+
+/** The values of a row that can be inserted. */
+const checked = (core: Core, mapping: EntityMapping, input: unknown): Effect.Effect<SessionState.Row, AddError> =>
+  Effect.flatMap(
+    Input.insert(mapping, input),
+    (checked) =>
+      checked.refs.length === 0
+        ? Effect.succeed(checked.values)
+        : Effect.as(checkRefs(core, mapping, checked), checked.values)
+  )
 
 /** Takes in a row to be inserted. */
 export const add = (
@@ -77,13 +90,7 @@ export const add = (
 ): Effect.Effect<Entity.EntityRef<unknown, unknown>, AddError> =>
   Effect.suspend(() => {
     const mapping = mappingOf(core.registry, entity)
-    return Effect.flatMap(
-      Input.insert(mapping, input),
-      (checked): Effect.Effect<Entity.EntityRef<unknown, unknown>, AddError> =>
-        checked.refs.length === 0
-          ? Effect.succeed(addChecked(core, mapping, checked.values))
-          : Effect.map(checkRefs(core, mapping, checked), () => addChecked(core, mapping, checked.values))
-    )
+    return Effect.map(checked(core, mapping, input), (values) => addChecked(core, mapping, [values])[0]!)
   })
 
 /** Takes in all rows, or none if one of them is not right. */
@@ -93,9 +100,10 @@ export const addAll = (
   inputs: ReadonlyArray<unknown>
 ): Effect.Effect<ReadonlyArray<Entity.EntityRef<unknown, unknown>>, AddError> =>
   Effect.suspend(() => {
-    const before = unitOf(core)
-    return Effect.forEach(inputs, (input) => add(core, entity, input)).pipe(
-      Effect.onError(() => Effect.sync(() => changeUnit(core, (unit) => ({ ...before, nextRef: unit.nextRef }))))
+    const mapping = mappingOf(core.registry, entity)
+    return Effect.map(
+      Effect.forEach(inputs, (input) => checked(core, mapping, input)),
+      (rows) => addChecked(core, mapping, rows)
     )
   })
 
