@@ -47,6 +47,11 @@ class IdentityKeyImpl implements IdentityKey {
   constructor(entity: string, values: ReadonlyArray<unknown>) {
     this.entity = entity
     this.values = values
+    const first = values[0]
+    if (values.length === 1 && typeof first === "number") {
+      this.token = `${entity} n${first};`
+      return
+    }
     let token = `${entity} `
     for (const value of values) token += tokenOf(value)
     this.token = token

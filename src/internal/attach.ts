@@ -13,6 +13,10 @@ const keyOfRow = (
   mapping: EntityMapping,
   row: ReadonlyArray<unknown>
 ): IdentityKey.IdentityKey | Schema.SchemaError => {
+  const [first] = mapping.key
+  if (mapping.key.length === 1 && first!.codec.isPlain(row[first!.index])) {
+    return IdentityKey.make(mapping.name, [row[first!.index]])
+  }
   const values: Array<unknown> = []
   for (const column of mapping.key) {
     const encoded = row[column.index]

@@ -25,6 +25,13 @@ type Guard = (u: unknown) => boolean
 
 const never: Guard = () => false
 
+const isDate: Guard = (u) => u instanceof Date && !Number.isNaN(u.getTime())
+
+const isDateSchema = ({ annotations }: SchemaAST.Declaration): boolean => {
+  const representation = annotations?.["representation"] as { readonly id?: unknown } | undefined
+  return representation?.id === "effect/schema/Date"
+}
+
 /** The check of a type whose schema does nothing between Encoded and Type; none for a schema that does something. */
 const plainGuard = (ast: SchemaAST.AST): Guard | undefined => {
   if (ast.encoding !== undefined) return undefined
@@ -44,6 +51,9 @@ const plainGuard = (ast: SchemaAST.AST): Guard | undefined => {
     case "Unknown":
     case "Any":
       return () => true
+    case "Declaration":
+      // The schema of a class without a transformation: `Schema.Date` for one that every row has.
+      return isDateSchema(ast) ? isDate : undefined
     case "Union":
       return unionGuard(ast)
     default:

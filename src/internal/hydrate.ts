@@ -105,20 +105,35 @@ export interface Reader {
   failure: Schema.SchemaError | undefined
 }
 
+/** The columns of an entity as arrays: a row is read by a walk over them. */
+interface Places {
+  readonly columns: ReadonlyArray<Column>
+  readonly fields: ReadonlyArray<string>
+  readonly places: ReadonlyArray<number>
+  readonly guards: ReadonlyArray<(encoded: unknown) => boolean>
+}
+
+const placesOf = (mapping: EntityMapping, offset: number): Places => ({
+  columns: mapping.columns,
+  fields: mapping.columns.map(({ field }) => field),
+  places: mapping.columns.map(({ index }) => offset + index),
+  guards: mapping.columns.map(({ codec }) => codec.isPlain)
+})
+
 const fill = (
   mapping: EntityMapping,
+  { columns, fields, guards, places }: Places,
   row: ReadonlyArray<unknown>,
-  offset: number,
   values: Fields
 ): Schema.SchemaError | undefined => {
-  for (const column of mapping.columns) {
-    const encoded = row[offset + column.index]
-    if (column.codec.isPlain(encoded)) {
-      values[column.field] = encoded
+  for (let at = 0; at < fields.length; at++) {
+    const encoded = row[places[at]!]
+    if (guards[at]!(encoded)) {
+      values[fields[at]!] = encoded
     } else {
-      const decoded = decode(mapping, column, encoded)
+      const decoded = decode(mapping, columns[at]!, encoded)
       if (Result.isFailure(decoded)) return decoded.failure
-      values[column.field] = decoded.success
+      values[fields[at]!] = decoded.success
     }
   }
   return undefined
@@ -126,16 +141,20 @@ const fill = (
 
 /** Made once for many rows: each then costs its instance alone. */
 export const reader = (mapping: EntityMapping, offset: number): Reader => {
-  let construction: Construction | undefined
+  let empty: (() => Fields) | undefined
+  const places = placesOf(mapping, offset)
   const reader: Reader = {
     failure: undefined,
     read: (row) => {
-      const isDirect = construction !== undefined && construction.made === undefined
-      const values: Fields = isDirect ? construction!.empty() : {}
-      reader.failure = fill(mapping, row, offset, values)
-      if (reader.failure !== undefined) return undefined
-      if (isDirect) return values
-      construction ??= constructionOf(mapping, values)
+      const values = empty === undefined ? {} : empty()
+      const failure = fill(mapping, places, row, values)
+      if (failure !== undefined) {
+        reader.failure = failure
+        return undefined
+      }
+      if (empty !== undefined) return values
+      const construction = constructionOf(mapping, values)
+      if (construction.made === undefined) empty = construction.empty
       return instance(mapping, values)
     }
   }
