@@ -27,37 +27,37 @@ const never: Guard = () => false
 
 const isDate: Guard = (u) => u instanceof Date && !Number.isNaN(u.getTime())
 
-const isDateSchema = ({ annotations }: SchemaAST.Declaration): boolean => {
+/** Of classes, that which many rows have: the driver gives a `Date` for a point in time. */
+const declaredGuard = ({ annotations }: SchemaAST.Declaration): Guard | undefined => {
   const representation = annotations?.["representation"] as { readonly id?: unknown } | undefined
-  return representation?.id === "effect/schema/Date"
+  return representation?.id === "effect/schema/Date" ? isDate : undefined
+}
+
+const primitiveGuards: { readonly [tag in SchemaAST.AST["_tag"]]?: Guard } = {
+  String: (u) => typeof u === "string",
+  Number: (u) => typeof u === "number",
+  Boolean: (u) => typeof u === "boolean",
+  BigInt: (u) => typeof u === "bigint"
 }
 
 /** The check of a type whose schema does nothing between Encoded and Type; none for a schema that does something. */
 const plainGuard = (ast: SchemaAST.AST): Guard | undefined => {
   if (ast.encoding !== undefined) return undefined
   switch (ast._tag) {
-    case "String":
-      return (u) => typeof u === "string"
-    case "Number":
-      return (u) => typeof u === "number"
-    case "Boolean":
-      return (u) => typeof u === "boolean"
-    case "BigInt":
-      return (u) => typeof u === "bigint"
     case "Null":
-      return (u) => u === null
-    case "Literal":
-      return (u) => u === ast.literal
+    case "Literal": {
+      const literal = ast._tag === "Null" ? null : ast.literal
+      return (u) => u === literal
+    }
     case "Unknown":
     case "Any":
       return () => true
     case "Declaration":
-      // The schema of a class without a transformation: `Schema.Date` for one that every row has.
-      return isDateSchema(ast) ? isDate : undefined
+      return declaredGuard(ast)
     case "Union":
       return unionGuard(ast)
     default:
-      return undefined
+      return primitiveGuards[ast._tag]
   }
 }
 
