@@ -129,6 +129,8 @@ export interface SessionState {
   readonly inserted: HashMap.HashMap<string, number>
   /** Deleted in this transaction, and not inserted in it: back when it rolls back. */
   readonly removed: HashMap.HashMap<string, Entry>
+  /** Written in this transaction, and not inserted in it, as they were before: so again when it rolls back. */
+  readonly overwritten: HashMap.HashMap<string, Entry>
   /** Known as deleted, unless the row is held again. */
   readonly tombstones: HashSet.HashSet<string>
   /** What was known as deleted when the transaction began. */
@@ -172,6 +174,7 @@ export const empty: SessionState = {
   deleted: HashSet.empty(),
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
+  overwritten: HashMap.empty(),
   tombstones: HashSet.empty(),
   tombstonesBefore: HashSet.empty(),
   collections: HashMap.empty(),
@@ -648,6 +651,20 @@ export interface Written {
 }
 
 /**
+ * Remembers rows as they were before this transaction wrote them.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
+export const overwrite = (self: SessionState, entries: ReadonlyArray<Entry>): SessionState["overwritten"] =>
+  entries.length === 0 ? self.overwritten : HashMap.mutate(self.overwritten, (map) => {
+    for (const entry of entries) {
+      const { token } = entry.key
+      if (!HashMap.has(self.inserted, token) && !HashMap.has(map, token)) HashMap.set(map, token, entry)
+    }
+  })
+
+/**
  * Takes in what a flush has written: nothing is pending, dirty or marked any more.
  *
  * @category transitions
@@ -658,6 +675,7 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
   const newRefs = HashMap.beginMutation(self.newRefs)
   const inserted = HashMap.beginMutation(self.inserted)
   let { removed, tombstones } = self
+  const overwritten = overwrite(self, [...written.updated, ...written.switched].map(({ entry }) => entry))
   for (const entry of written.deleted) {
     HashMap.remove(entries, entry.key.token)
     tombstones = HashSet.add(tombstones, entry.key.token)
@@ -686,6 +704,7 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
     newRefs: HashMap.endMutation(newRefs),
     inserted: HashMap.endMutation(inserted),
     removed,
+    overwritten,
     tombstones,
     pending: HashMap.empty(),
     dirty: HashSet.empty(),
@@ -707,6 +726,7 @@ export const committed = (self: SessionState, expire: boolean): SessionState => 
   newRefs: HashMap.empty(),
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
+  overwritten: HashMap.empty(),
   tombstonesBefore: self.tombstones,
   cursors: HashSet.empty()
 })
@@ -724,6 +744,9 @@ export const rolledBack = (self: SessionState): SessionState => ({
   entries: HashMap.mutate(Entries.dropChanges(self), (map) => {
     for (const token of HashMap.keys(self.inserted)) HashMap.remove(map, token)
     for (const [token, entry] of self.removed) HashMap.set(map, token, entry)
+    for (const [token, entry] of self.overwritten) {
+      if (HashMap.has(map, token)) HashMap.set(map, token, Entries.withoutChanges(entry))
+    }
   }),
   newRefs: HashMap.empty(),
   pending: HashMap.empty(),
@@ -731,6 +754,7 @@ export const rolledBack = (self: SessionState): SessionState => ({
   deleted: HashSet.empty(),
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
+  overwritten: HashMap.empty(),
   tombstones: self.tombstonesBefore,
   collections: HashMap.empty(),
   ...Linking.none,

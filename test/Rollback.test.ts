@@ -77,6 +77,7 @@ const withAda = <A, E, R>(test: (session: SessionService, ada: User) => Effect.E
 const isAda = Effect.fnUntraced(function*(session: SessionService, ada: User) {
   assert.deepStrictEqual([(yield* session.new).length, (yield* session.dirty).length], [0, 0])
   assert.deepStrictEqual(yield* session.deleted, [])
+  for (const [, held] of yield* session.identityMap) assert.deepStrictEqual(held, ada)
   assert.deepStrictEqual(yield* session.current(ada), ada)
   assert.deepStrictEqual(yield* session.all(Query.select(User).pipe(Query.populateExisting)), [ada])
   assert.deepStrictEqual(yield* statements(session.flush), [])

@@ -64,6 +64,7 @@ export const updated = (
   }
   return {
     ...before,
+    overwritten: SessionState.overwrite(before, entries),
     entries: HashMap.mutate(before.entries, (map) => {
       for (const entry of entries) HashMap.set(map, entry.key.token, patched(entry, values))
     })

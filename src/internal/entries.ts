@@ -33,16 +33,19 @@ export const changedFields = (entry: Entry, value: Row, patched: Iterable<string
   return changed.size === 0 ? [] : Array.from(changed)
 }
 
+/** An entry that is what the database has. */
+export const withoutChanges = (entry: Entry): Entry => ({
+  ...entry,
+  value: entry.committed,
+  changed: [],
+  links: undefined,
+  deferred: undefined
+})
+
 /** Lets entries be what the database has. */
 export const dropChanges = (self: SessionState): SessionState["entries"] =>
   HashSet.size(self.dirty) === 0 ? self.entries : HashMap.mutate(self.entries, (map) => {
     for (const entry of Array.from(self.dirty, (token) => HashMap.getUnsafe(self.entries, token))) {
-      HashMap.set(map, entry.key.token, {
-        ...entry,
-        value: entry.committed,
-        changed: [],
-        links: undefined,
-        deferred: undefined
-      })
+      HashMap.set(map, entry.key.token, withoutChanges(entry))
     }
   })

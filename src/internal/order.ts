@@ -166,6 +166,17 @@ const grouped = (
   return Array.from(batches.values()).sort((a, b) => a.rank - b.rank).map((batch) => batch.operations)
 }
 
+const rankings = new WeakMap<Registry, ReadonlyMap<string, number>>()
+
+/** The places of the tables in the order of their foreign keys. */
+const ranksOf = (registry: Registry): ReadonlyMap<string, number> => {
+  const known = rankings.get(registry)
+  if (known !== undefined) return known
+  const ranks = new Map(Array.from(registry.mappings.keys(), (name, index) => [name, index]))
+  rankings.set(registry, ranks)
+  return ranks
+}
+
 /** Orders operations into batches of one kind, entity and set of columns. */
 export const order = (
   operations: ReadonlyArray<Operation>,
@@ -174,7 +185,7 @@ export const order = (
 ): Result.Result<ReadonlyArray<ReadonlyArray<Operation>>, FlushError> =>
   Dependencies.find(operations, state).pipe(
     Result.flatMap((edges) => {
-      const ranks = new Map(Array.from(registry.mappings.keys(), (name, index) => [name, index]))
+      const ranks = ranksOf(registry)
       const inRanks = edges.every(({ from, to }) => rankOf(ranks, from) < rankOf(ranks, to))
       if (inRanks) return Result.succeed(grouped(operations, ranks))
       const plan: Plan = { schedule: new Schedule(), operations: [], ranks }
