@@ -336,12 +336,7 @@ export const isExpunged = (self: SessionState, id: number): boolean => HashSet.h
  * @category transitions
  * @since 0.1.0
  */
-export const add = (self: SessionState, pending: Pending): SessionState => ({
-  ...self,
-  nextRef: pending.ref.id + 1,
-  pending: HashMap.set(self.pending, pending.ref.id, pending),
-  touched: Linking.touch(self, pending.mapping)
-})
+export const add = (self: SessionState, pending: Pending): SessionState => addAll(self, [pending])
 
 /**
  * Adds rows of one entity to be inserted.
@@ -651,20 +646,6 @@ export interface Written {
 }
 
 /**
- * Remembers rows as they were before this transaction wrote them.
- *
- * @category transitions
- * @since 0.1.0
- */
-export const overwrite = (self: SessionState, entries: ReadonlyArray<Entry>): SessionState["overwritten"] =>
-  entries.length === 0 ? self.overwritten : HashMap.mutate(self.overwritten, (map) => {
-    for (const entry of entries) {
-      const { token } = entry.key
-      if (!HashMap.has(self.inserted, token) && !HashMap.has(map, token)) HashMap.set(map, token, entry)
-    }
-  })
-
-/**
  * Takes in what a flush has written: nothing is pending, dirty or marked any more.
  *
  * @category transitions
@@ -675,7 +656,7 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
   const newRefs = HashMap.beginMutation(self.newRefs)
   const inserted = HashMap.beginMutation(self.inserted)
   let { removed, tombstones } = self
-  const overwritten = overwrite(self, [...written.updated, ...written.switched].map(({ entry }) => entry))
+  const overwritten = Entries.overwrite(self, [...written.updated, ...written.switched].map(({ entry }) => entry))
   for (const entry of written.deleted) {
     HashMap.remove(entries, entry.key.token)
     tombstones = HashSet.add(tombstones, entry.key.token)

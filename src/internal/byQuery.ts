@@ -4,6 +4,7 @@ import type * as IdentityKey from "../IdentityKey.ts"
 import type { Registry } from "../Registry.ts"
 import * as SessionState from "../SessionState.ts"
 import type { TableFacts } from "./catalog.ts"
+import * as Entries from "./entries.ts"
 import * as Hydrate from "./hydrate.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
 import * as Passive from "./passive.ts"
@@ -64,7 +65,7 @@ export const updated = (
   }
   return {
     ...before,
-    overwritten: SessionState.overwrite(before, entries),
+    overwritten: Entries.overwrite(before, entries),
     entries: HashMap.mutate(before.entries, (map) => {
       for (const entry of entries) HashMap.set(map, entry.key.token, patched(entry, values))
     })

@@ -33,6 +33,15 @@ export const changedFields = (entry: Entry, value: Row, patched: Iterable<string
   return changed.size === 0 ? [] : Array.from(changed)
 }
 
+/** Remembers rows as they were before this transaction wrote them. */
+export const overwrite = (self: SessionState, entries: ReadonlyArray<Entry>): SessionState["overwritten"] =>
+  entries.length === 0 ? self.overwritten : HashMap.mutate(self.overwritten, (map) => {
+    for (const entry of entries) {
+      const { token } = entry.key
+      if (!HashMap.has(self.inserted, token) && !HashMap.has(map, token)) HashMap.set(map, token, entry)
+    }
+  })
+
 /** An entry that is what the database has. */
 export const withoutChanges = (entry: Entry): Entry => ({
   ...entry,
