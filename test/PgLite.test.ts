@@ -4,7 +4,7 @@ import { Effect, FileSystem, Layer, Option } from "effect"
 import { PgLite, Query, Session, SessionMaker } from "effect-sql-session"
 import { SqlClient } from "effect/sql"
 import { embedded, makers, server, withSession } from "./fixtures/databases.ts"
-import { Blog, Post, tables, User } from "./fixtures/domain.ts"
+import { Blog, Post, tables, Tag, User } from "./fixtures/domain.ts"
 import { statements } from "./fixtures/statements.ts"
 
 /** The main job in small: what a session reads of what another has written. */
@@ -54,6 +54,21 @@ for (const [name, client] of [["PGlite", embedded], ["a server", server]] as con
         assert.deepStrictEqual([written.rowCount, written.all], [5, []])
         assert.strictEqual((yield* session.execute(sql`SELECT * FROM tags`)).rowCount, 5)
         assert.strictEqual((yield* session.execute(sql`DELETE FROM tags RETURNING id`)).all.length, 5)
+      })))
+
+    it.effect("a connection that is given up takes its transaction with it, and all that it had prepared", () =>
+      withSession(Effect.fnUntraced(function*(session) {
+        for (const label of ["one", "two", "three"]) {
+          yield* session.add(Tag, { label: `undone ${label}` })
+          yield* session.flush
+          yield* session.invalidate
+          yield* session.add(Tag, { label })
+          yield* session.commit
+        }
+        const tags = yield* session.all(Query.select(Tag).pipe(Query.orderBy((tag) => tag.id)))
+        assert.deepStrictEqual(tags.map(({ label }) => label), ["one", "two", "three"])
+        for (const tag of tags) yield* session.delete(tag)
+        yield* session.commit
       })))
 
     it.effect("a result can be used after its session has closed", () =>

@@ -69,10 +69,6 @@ const begin = (
     ({ frame, joins }) => joins ? Effect.fail(new TransactionAlreadyBegunError({ operation })) : Effect.succeed(frame)
   )
 
-/**
- * Begins a savepoint. Must run uninterruptibly. The lock of the level above is taken by the gate, after the client's own:
- * a savepoint that a program opens by itself takes them in the same order.
- */
 /** A savepoint would wait for the operation that runs the hook. */
 const notInHook = (core: Core, operation: string): Effect.Effect<void, TransactionClosedError> =>
   Effect.withFiber((fiber) =>
@@ -81,6 +77,10 @@ const notInHook = (core: Core, operation: string): Effect.Effect<void, Transacti
       : Effect.fail(new TransactionClosedError({ operation, statement: "SAVEPOINT" }))
   )
 
+/**
+ * Begins a savepoint. Must run uninterruptibly. The lock of the level above is taken by the gate, after the client's own:
+ * a savepoint that a program opens by itself takes them in the same order.
+ */
 const beginNested = (
   core: Core,
   operation: string,
