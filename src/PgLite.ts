@@ -7,10 +7,10 @@ import { PgClient } from "@effect/sql-pg"
 import type { PGliteOptions } from "@electric-sql/pglite"
 import type { Layer } from "effect"
 import { Effect } from "effect"
-import { type SqlClient, SqlError } from "effect/sql"
+import type { SqlClient, SqlError } from "effect/sql"
 import { mkdir } from "node:fs/promises"
 import { withLiveClock } from "./internal/clock.ts"
-import { duplex } from "./internal/duplex.ts"
+import * as Embedded from "./internal/embedded.ts"
 
 /**
  * Options of the embedded database.
@@ -33,38 +33,24 @@ export interface Options {
   readonly extensions?: Readonly<Record<string, unknown>> | undefined
 }
 
-const failed = (message: string) => (cause: unknown): SqlError.SqlError =>
-  new SqlError.SqlError({ reason: new SqlError.ConnectionError({ cause, message, operation: "connect" }) })
-
-// Imported when it is needed: PGlite is an optional peer.
-const load = Effect.tryPromise({
-  try: () => import("@electric-sql/pglite"),
-  catch: failed("PgLite.layer needs the package @electric-sql/pglite: npm install @electric-sql/pglite")
-})
-
 /** PGlite makes the last folder of a path only. What is not a path (`memory://`) it knows itself. */
-const makeFolder = (path: string): Effect.Effect<void, SqlError.SqlError> =>
-  path.includes("://") ? Effect.void : Effect.tryPromise({
-    try: () => mkdir(path, { recursive: true }).then(() => undefined),
-    catch: failed(`PgLite could not make the folder ${path}`)
-  })
+const makeFolder = (path: string): Effect.Effect<unknown, SqlError.SqlError> =>
+  path.includes("://")
+    ? Effect.void
+    : Embedded.attempt(`PgLite could not make the folder ${path}`, () => mkdir(path, { recursive: true }))
 
 const open = Effect.fnUntraced(function*(options: Options) {
-  const { PGlite } = yield* load
   if (options.dataDir !== undefined) yield* makeFolder(options.dataDir)
-  const settings = {
-    ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
-    ...(options.extensions === undefined ? {} : { extensions: options.extensions as PGliteOptions["extensions"] & {} })
-  }
-  return yield* Effect.acquireRelease(
-    Effect.tryPromise({
-      try: () => PGlite.create(settings),
-      catch: failed(
-        `PGlite could not open the database${options.dataDir === undefined ? "" : ` in ${options.dataDir}`}`
-      )
-    }),
-    (db) => Effect.promise(() => db.close())
-  )
+  return yield* Embedded.open({
+    settings: {
+      ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
+      ...(options.extensions === undefined
+        ? {}
+        : { extensions: options.extensions as PGliteOptions["extensions"] & {} })
+    },
+    missing: "PgLite.layer needs the package @electric-sql/pglite: npm install @electric-sql/pglite",
+    refused: `PGlite could not open the database${options.dataDir === undefined ? "" : ` in ${options.dataDir}`}`
+  })
 })
 
 /**
@@ -93,11 +79,5 @@ export const layer = (
   options: Options = {}
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError> =>
   PgClient.layerFrom(withLiveClock(
-    Effect.flatMap(open(options), (db) =>
-      PgClient.make({
-        stream: () => duplex(db),
-        maxConnections: 1,
-        username: "postgres",
-        database: "postgres"
-      }))
+    Effect.flatMap(open(options), (db) => PgClient.make(Embedded.connection(db)))
   ))

@@ -2,43 +2,27 @@
 import type { PgClient } from "@effect/sql-pg"
 import { Clock, Duration, Effect, type Scope, Semaphore } from "effect"
 import type { Reactivity } from "effect/reactivity"
-import { type Migrator, SqlError } from "effect/sql"
+import type { Migrator, SqlError } from "effect/sql"
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
-import { duplex } from "./duplex.ts"
+import * as Embedded from "./embedded.ts"
 import * as Migrations from "./testingMigrations.ts"
 import * as Pool from "./testingPool.ts"
 
-type Failure = SqlError.SqlError | Migrator.MigrationError
+const { attempt } = Embedded
 
-const attempt = <A>(message: string, run: () => Promise<A>): Effect.Effect<A, SqlError.SqlError> =>
-  Effect.tryPromise({
-    try: run,
-    catch: (cause) =>
-      new SqlError.SqlError({ reason: new SqlError.ConnectionError({ cause, message, operation: "connect" }) })
-  })
+type Failure = SqlError.SqlError | Migrator.MigrationError
 
 /** An embedded database, empty or as a dump has it. */
 const open = Effect.fnUntraced(function*(dump: Blob | undefined) {
-  // Imported when it is needed: PGlite is an optional peer.
-  const { PGlite } = yield* attempt(
-    "TestDatabase.layer needs the package @electric-sql/pglite, or DATABASE_URL: npm install @electric-sql/pglite",
-    () => import("@electric-sql/pglite")
-  )
-  const db = yield* Effect.acquireRelease(
-    attempt(
-      "PGlite could not open a database in memory",
-      () => PGlite.create(dump === undefined ? {} : { loadDataDir: dump })
-    ),
-    (db) => Effect.promise(() => db.close())
-  )
-  const client = yield* Pool.make({
-    stream: () => duplex(db),
-    maxConnections: 1,
-    username: "postgres",
-    database: "postgres"
-  }, Effect.void)
+  const db = yield* Embedded.open({
+    settings: dump === undefined ? {} : { loadDataDir: dump },
+    missing:
+      "TestDatabase.layer needs the package @electric-sql/pglite, or DATABASE_URL: npm install @electric-sql/pglite",
+    refused: "PGlite could not open a database in memory"
+  })
+  const client = yield* Pool.make(Embedded.connection(db), Effect.void)
   return { client, dumped: attempt("PGlite could not dump a database", () => db.dumpDataDir("none")) }
 })
 
