@@ -254,8 +254,7 @@ export const deletedEntries = (self: SessionState): ReadonlyArray<Entry> =>
  * @since 0.1.0
  */
 export const isDeleted = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
-  HashSet.has(self.deleted, key.token) ||
-  (HashSet.has(self.tombstones, key.token) && !HashMap.has(self.entries, key.token))
+  isMarked(self, key) || (Entries.isIn(self.tombstones, key) && !HashMap.has(self.entries, key.token))
 
 /**
  * Finds the key of a ref whose row is written.
@@ -301,8 +300,7 @@ export const isExpired = (self: SessionState, entry: Entry): boolean => entry.ep
  * @category getters
  * @since 0.1.0
  */
-export const isMarked = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
-  HashSet.has(self.deleted, key.token)
+export const isMarked = (self: SessionState, key: IdentityKey.IdentityKey): boolean => Entries.isIn(self.deleted, key)
 
 /**
  * Compares two values of fields, an `Option` by what it holds.
@@ -320,7 +318,7 @@ export const sameValue = (left: unknown, right: unknown): boolean =>
  * @since 0.1.0
  */
 export const isDetached = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
-  HashSet.has(self.detached, key.token) && !HashMap.has(self.entries, key.token)
+  Entries.isIn(self.detached, key) && !HashMap.has(self.entries, key.token)
 
 /**
  * Tells whether a ref was expunged by hand.
@@ -452,13 +450,19 @@ export const collected = (
   found: Iterable<readonly [parent: IdentityKey.IdentityKey, children: ReadonlyArray<IdentityKey.IdentityKey>]>
 ): SessionState => ({ ...self, collections: Collections.set(self.collections, relation, found) })
 
-const setEntry = (self: SessionState, entry: Entry, fields: Iterable<string> = []): SessionState => ({
+const setEntry = (
+  self: SessionState,
+  entry: Entry,
+  fields: ReadonlyArray<string> = [],
+  orphans: SessionState["orphans"] = self.orphans
+): SessionState => ({
   ...self,
   touched: Entries.touchFields(self, entry.mapping, fields),
   entries: HashMap.set(self.entries, entry.key.token, entry),
-  dirty: entry.changed.length > 0 || entry.links !== undefined || entry.deferred !== undefined
+  dirty: Entries.hasChanges(entry)
     ? HashSet.add(self.dirty, entry.key.token)
-    : HashSet.remove(self.dirty, entry.key.token)
+    : HashSet.remove(self.dirty, entry.key.token),
+  orphans
 })
 
 /**
@@ -468,23 +472,10 @@ const setEntry = (self: SessionState, entry: Entry, fields: Iterable<string> = [
  * @since 0.1.0
  */
 export const update = (self: SessionState, entry: Entry, value: Row, patched: Iterable<string>): SessionState => {
-  const fields = Array.from(patched)
-  const links = entry.links === undefined
-    ? undefined
-    : new Map(Array.from(entry.links).filter(([field]) => !fields.includes(field)))
-  return {
-    ...setEntry(
-      self,
-      {
-        ...entry,
-        value,
-        changed: Entries.changedFields(entry, value, fields),
-        links: links?.size === 0 ? undefined : links
-      },
-      fields
-    ),
-    orphans: Linking.adopted(self.orphans, entry.key.token, fields, value)
-  }
+  const fields = Array.isArray(patched) ? patched as ReadonlyArray<string> : Array.from(patched)
+  const links = Entries.linksWithout(entry, fields)
+  const next = { ...entry, value, changed: Entries.changedFields(entry, value, fields), links }
+  return setEntry(self, next, fields, Linking.adopted(self.orphans, entry.key.token, fields, value))
 }
 
 /**
@@ -499,10 +490,9 @@ export const link = (
   columns: Iterable<readonly [field: string, column: Entity.ColumnRef<unknown>]>
 ): SessionState => {
   const links = new Map([...(entry.links ?? []), ...columns])
-  return {
-    ...setEntry(self, { ...entry, changed: entry.changed.filter((field) => !links.has(field)), links }, links.keys()),
-    orphans: Linking.adopted(self.orphans, entry.key.token, Array.from(links.keys()), Object.fromEntries(links))
-  }
+  const fields = Array.from(links.keys())
+  const next = { ...entry, changed: entry.changed.filter((field) => !links.has(field)), links }
+  return setEntry(self, next, fields, Linking.adopted(self.orphans, entry.key.token, fields, Object.fromEntries(links)))
 }
 
 /**
@@ -703,7 +693,7 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
  */
 export const committed = (self: SessionState, expire: boolean): SessionState => ({
   ...(expire ? expireAll(self) : self),
-  refs: HashMap.isEmpty(self.newRefs) ? self.refs : HashMap.setMany(self.refs, self.newRefs),
+  refs: HashMap.isEmpty(self.refs) ? self.newRefs : HashMap.setMany(self.refs, self.newRefs),
   newRefs: HashMap.empty(),
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
@@ -769,4 +759,4 @@ export const forgotten = (self: SessionState): SessionState => ({ ...empty, next
  * @since 0.1.0
  */
 export const find = (self: SessionState, key: IdentityKey.IdentityKey): Option.Option<Entry> =>
-  HashSet.has(self.deleted, key.token) ? Option.none() : HashMap.get(self.entries, key.token)
+  isMarked(self, key) ? Option.none() : HashMap.get(self.entries, key.token)

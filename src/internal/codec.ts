@@ -21,7 +21,7 @@ export interface Codec {
   readonly read: (encoded: unknown) => Passed
 }
 
-type Guard = (u: unknown) => boolean
+export type Guard = (u: unknown) => boolean
 
 const never: Guard = () => false
 
@@ -55,16 +55,19 @@ const plainGuard = (ast: SchemaAST.AST): Guard | undefined => {
     case "Declaration":
       return declaredGuard(ast)
     case "Union":
-      return unionGuard(ast)
+      return unionGuard(ast, plainGuard)
     default:
       return primitiveGuards[ast._tag]
   }
 }
 
-const unionGuard = (ast: SchemaAST.Union): Guard | undefined => {
+const unionGuard = (
+  ast: SchemaAST.Union,
+  guardOf: (ast: SchemaAST.AST) => Guard | undefined
+): Guard | undefined => {
   const guards: Array<Guard> = []
   for (const type of ast.types) {
-    const guard = plainGuard(type)
+    const guard = guardOf(type)
     if (guard === undefined) return undefined
     guards.push(guard)
   }
@@ -77,6 +80,35 @@ const unionGuard = (ast: SchemaAST.Union): Guard | undefined => {
 
 const hasChecks = (ast: SchemaAST.AST): boolean =>
   ast.checks !== undefined || (ast._tag === "Union" && ast.types.some(hasChecks))
+
+const checkGuard = (ast: SchemaAST.AST, check: SchemaAST.Check<unknown>): Guard =>
+  check._tag === "Filter"
+    ? (u) => check.run(u, ast, {}) === undefined
+    : allGuards(check.checks.map((one) => checkGuard(ast, one)))
+
+const allGuards = (guards: ReadonlyArray<Guard>): Guard => (u) => guards.every((guard) => guard(u))
+
+const checkedGuard = (ast: SchemaAST.AST): Guard | undefined => {
+  const guard = ast._tag === "Union" ? unionGuard(ast, checkedGuard) : plainGuard(ast)
+  if (guard === undefined || ast.checks === undefined) return guard
+  const checks = allGuards(ast.checks.map((check) => checkGuard(ast, check)))
+  return (u) => guard(u) && checks(u)
+}
+
+/**
+ * Says that a value of the program is what a schema wants, checks included; none for a schema that only itself can tell.
+ * What it refuses, the schema is asked again: for its error.
+ */
+export const validGuard = (schema: Schema.Top): Guard | undefined => {
+  const guard = checkedGuard(Schema.toType(schema).ast)
+  return guard === undefined ? undefined : (u) => {
+    try {
+      return guard(u)
+    } catch {
+      return false
+    }
+  }
+}
 
 const isJson = (ast: SchemaAST.AST): boolean => {
   switch (ast._tag) {

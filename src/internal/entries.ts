@@ -1,8 +1,13 @@
 /** Small steps of the state's transitions on entries. */
 import { Equal, HashMap, HashSet } from "effect"
+import type { IdentityKey } from "../IdentityKey.ts"
 import type { Entry, Row, SessionState } from "../SessionState.ts"
 import * as Linking from "./linking.ts"
 import type * as Mapping from "./mapping.ts"
+
+/** Whether a key is in a set. Most sets are empty, and a look into one takes the hash of the key all the same. */
+export const isIn = (keys: HashSet.HashSet<string>, { token }: IdentityKey): boolean =>
+  HashSet.size(keys) > 0 && HashSet.has(keys, token)
 
 /** Takes the keys of entries out of a set. */
 export const without = (
@@ -14,24 +19,36 @@ export const without = (
 export const touchFields = (
   self: SessionState,
   mapping: Mapping.EntityMapping,
-  fields: Iterable<string>
+  fields: ReadonlyArray<string>
 ): SessionState["touched"] => {
   if (mapping.watched.size === 0) return self.touched
-  const watched = Array.from(fields).filter((field) => mapping.watched.has(field))
+  const watched = fields.filter((field) => mapping.watched.has(field))
   return watched.length === 0
     ? self.touched
     : Linking.touch(self, ...watched.map((field) => mapping.byField.get(field)!))
 }
 
 /** The fields in which a value differs from what the database has. */
-export const changedFields = (entry: Entry, value: Row, patched: Iterable<string>): ReadonlyArray<string> => {
-  const changed = new Set(entry.changed)
+export const changedFields = (entry: Entry, value: Row, patched: ReadonlyArray<string>): ReadonlyArray<string> => {
+  let { changed } = entry
   for (const field of patched) {
-    if (Equal.equals(entry.committed[field], value[field])) changed.delete(field)
-    else changed.add(field)
+    const isChanged = !Equal.equals(entry.committed[field], value[field])
+    if (isChanged === changed.includes(field)) continue
+    changed = isChanged ? [...changed, field] : changed.filter((other) => other !== field)
   }
-  return changed.size === 0 ? [] : Array.from(changed)
+  return changed
 }
+
+/** The foreign keys of an entry that still wait for the key of a pending row, when some fields have got a value. */
+export const linksWithout = ({ links }: Entry, fields: ReadonlyArray<string>): Entry["links"] => {
+  if (links === undefined) return undefined
+  const left = new Map(Array.from(links).filter(([field]) => !fields.includes(field)))
+  return left.size === 0 ? undefined : left
+}
+
+/** Whether there is something to write of an entry. */
+export const hasChanges = ({ changed, deferred, links }: Entry): boolean =>
+  changed.length > 0 || links !== undefined || deferred !== undefined
 
 /** Remembers rows as they were before this transaction wrote them. */
 export const overwrite = (self: SessionState, entries: ReadonlyArray<Entry>): SessionState["overwritten"] =>

@@ -76,6 +76,19 @@ export const instance = (mapping: EntityMapping, values: Row): Row => {
   return instance
 }
 
+/** The instance with some of its values replaced: a new one. */
+export const patched = (mapping: EntityMapping, before: Row, values: Row): Row => {
+  const { empty, made } = constructionOf(mapping, before)
+  if (made !== undefined) return made({ ...before, ...values })
+  const instance = empty()
+  for (const { field } of mapping.columns) {
+    instance[field] = Object.hasOwn(values, field)
+      ? values[field]
+      : before[field]
+  }
+  return instance
+}
+
 const extended = new WeakMap<object, Row>()
 
 /** An instance with more fields than its entity has: what a query has included. */

@@ -2,6 +2,7 @@
 import { Effect, Schema, SchemaIssue } from "effect"
 import * as Entity from "../Entity.ts"
 import type { Row } from "../SessionState.ts"
+import * as Codec from "./codec.ts"
 import type { EntityMapping } from "./mapping.ts"
 
 type Variant = "insert" | "update"
@@ -14,6 +15,10 @@ interface Shape {
   readonly names: ReadonlyArray<string>
   /** The fields that the variant fills by itself. */
   readonly defaults: ReadonlyArray<string>
+  /** The fields that an input may leave out, and that stay so. */
+  readonly optional: ReadonlySet<string>
+  /** What says, without a walk over the schema, that the value of a field is right. */
+  readonly guards: ReadonlyMap<string, Codec.Guard>
   /** The schemas of some of its fields, by their names. */
   readonly structs: Map<string, Struct>
 }
@@ -29,7 +34,13 @@ const shapeOf = (mapping: EntityMapping, variant: Variant): Shape => {
   const { fields } = mapping.entity[variant] as Schema.Top & { readonly fields: Shape["fields"] }
   const names = Object.keys(fields)
   const defaults = names.filter((name) => fields[name]!.ast.context?.constructorDefault !== undefined)
-  const shape = { fields, names, defaults, structs: new Map<string, Struct>() }
+  const guards = new Map<string, Codec.Guard>()
+  for (const name of names) {
+    const guard = Codec.validGuard(fields[name]!)
+    if (guard !== undefined) guards.set(name, guard)
+  }
+  const optional = names.filter((name) => fields[name]!.ast.context?.isOptional === true && !defaults.includes(name))
+  const shape = { fields, names, defaults, optional: new Set(optional), guards, structs: new Map<string, Struct>() }
   shapes[variant].set(mapping, shape)
   return shape
 }
@@ -61,7 +72,7 @@ const structOf = ({ fields, structs }: Shape, names: ReadonlyArray<string>): Str
 }
 
 const make = (mapping: EntityMapping, schema: Struct, input: Row): Effect.Effect<Row, Schema.SchemaError> =>
-  Effect.mapError(
+  Effect.mapErrorEager(
     schema.makeEffect(input as never),
     (issue) => new Schema.SchemaError(new SchemaIssue.Pointer([mapping.name], issue))
   ) as Effect.Effect<Row, Schema.SchemaError>
@@ -77,27 +88,36 @@ export interface Input {
   readonly refs: ReadonlyArray<string>
 }
 
+const noRefs: ReadonlyArray<string> = []
+
 /** Makes the values of a row from an input, application defaults included; column refs stay as they are. */
-export const insert = (mapping: EntityMapping, input: unknown): Effect.Effect<Input, Schema.SchemaError> =>
-  Effect.suspend(() => {
-    if (typeof input !== "object" || input === null) return Effect.fail(notAnObject(mapping))
-    const given = input as Row
-    const shape = shapeOf(mapping, "insert")
-    const wrong = unknownField(shape, given)
-    if (wrong !== undefined) return Effect.fail(unexpected(mapping, "insert", wrong))
-    const refs = Object.keys(given).filter((name) => Entity.isColumnRef(given[name]))
-    if (refs.length === 0) {
-      return Effect.map(make(mapping, structOf(shape, shape.names), given), (values) => ({ values, refs }))
+export const insert = (mapping: EntityMapping, input: unknown): Effect.Effect<Input, Schema.SchemaError> => {
+  if (typeof input !== "object" || input === null) return Effect.fail(notAnObject(mapping))
+  const given = input as Row
+  const shape = shapeOf(mapping, "insert")
+  const wrong = unknownField(shape, given)
+  if (wrong !== undefined) return Effect.fail(unexpected(mapping, "insert", wrong))
+  const values: Record<string, unknown> = {}
+  let refs = noRefs
+  // What is left for the schema: to check, to fill, or to refuse.
+  let rest = noRefs
+  for (const name of shape.names) {
+    const value = given[name]
+    const isGiven = value !== undefined || name in given
+    if (!isGiven && shape.optional.has(name)) continue
+    if (Entity.isColumnRef(value)) refs = [...refs, name]
+    else if (!isGiven || shape.guards.get(name)?.(value) !== true) rest = [...rest, name]
+    values[name] = value
+  }
+  if (rest.length === 0) return Effect.succeed({ values, refs })
+  return Effect.mapEager(make(mapping, structOf(shape, rest), given), (made) => {
+    for (const name of rest) {
+      if (Object.hasOwn(made, name)) values[name] = made[name]
+      else delete values[name]
     }
-    const plain: Record<string, unknown> = { ...given }
-    for (const name of refs) delete plain[name]
-    const rest = shape.names.filter((name) => !refs.includes(name))
-    return Effect.map(make(mapping, structOf(shape, rest), plain), (made) => {
-      const values: Record<string, unknown> = { ...made }
-      for (const name of refs) values[name] = given[name]
-      return { values, refs }
-    })
+    return { values, refs }
   })
+}
 
 /** The fields of a value that an update takes. */
 export const patchable = (mapping: EntityMapping, value: Row): Row =>
@@ -121,17 +141,18 @@ const picked = (values: Row, names: ReadonlyArray<string>): Row =>
   names.length === 0 ? none : Object.fromEntries(names.map((name) => [name, values[name]]))
 
 /** Checks a patch and makes the defaults of the update variant. */
-export const update = (mapping: EntityMapping, patch: unknown): Effect.Effect<Patch, Schema.SchemaError> =>
-  Effect.suspend(() => {
-    if (typeof patch !== "object" || patch === null) return Effect.fail(notAnObject(mapping))
-    const given = patch as Row
-    const shape = shapeOf(mapping, "update")
-    const wrong = unknownField(shape, given) ?? mapping.key.find(({ field }) => Object.hasOwn(given, field))?.field
-    if (wrong !== undefined) return Effect.fail(unexpected(mapping, "update", wrong))
-    const names = Object.keys(given)
-    const added = shape.defaults.filter((name) => !Object.hasOwn(given, name))
-    return Effect.map(make(mapping, structOf(shape, [...names, ...added]), given), (values) => ({
-      values: added.length === 0 ? values : picked(values, names),
-      defaults: picked(values, added)
-    }))
-  })
+export const update = (mapping: EntityMapping, patch: unknown): Effect.Effect<Patch, Schema.SchemaError> => {
+  if (typeof patch !== "object" || patch === null) return Effect.fail(notAnObject(mapping))
+  const given = patch as Row
+  const shape = shapeOf(mapping, "update")
+  const wrong = unknownField(shape, given) ?? mapping.key.find(({ field }) => Object.hasOwn(given, field))?.field
+  if (wrong !== undefined) return Effect.fail(unexpected(mapping, "update", wrong))
+  const names = Object.keys(given)
+  const added = shape.defaults.filter((name) => !Object.hasOwn(given, name))
+  const rest = names.filter((name) => shape.guards.get(name)?.(given[name]) !== true)
+  if (rest.length === 0 && added.length === 0) return Effect.succeed({ values: given, defaults: none })
+  return Effect.mapEager(make(mapping, structOf(shape, [...rest, ...added]), given), (made) => ({
+    values: rest.length === 0 ? given : { ...given, ...picked(made, rest) },
+    defaults: picked(made, added)
+  }))
+}

@@ -1,5 +1,5 @@
 /** Where fibers stand in a session, and how they take turns. */
-import { Cause, Context, Effect, type Semaphore } from "effect"
+import { Cause, Context, Effect, Exit, type Semaphore } from "effect"
 import {
   PendingRollbackError,
   SessionClosedError,
@@ -196,6 +196,22 @@ export const exclusive = <A, E, R>(
       isMoved,
       () => exclusive(core, operation, use, body)
     )
+  })
+
+/**
+ * As `exclusive`, for what most often needs no more than memory: what gives its result at once, while nobody is at work,
+ * needs no lock. Whatever needs more begins anew, with the lock: up to there, `body` changes nothing.
+ */
+export const immediate = <A, E, R>(
+  core: Core,
+  operation: string,
+  body: () => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | UsageError, R> =>
+  Effect.withFiber((fiber): Effect.Effect<A, E | UsageError, R> => {
+    const effect = isAlone(core, fiber) ? body() : undefined
+    if (effect === undefined || !Exit.isExit(effect)) return exclusive(core, operation, "work", body)
+    core.turns.count++
+    return effect
   })
 
 /**

@@ -279,23 +279,22 @@ const detached = (
   reason: DetachedInstanceError["reason"]
 ): DetachedInstanceError => new DetachedInstanceError({ entity: ref.entity.identifier, reason })
 
-/** Finds what a target stands for; a ref that stands for nothing any more is detached. */
-export const resolve = (core: Core, target: unknown): Effect.Effect<Resolved, DetachedInstanceError> =>
-  Effect.suspend((): Effect.Effect<Resolved, DetachedInstanceError> => {
-    if (!Entity.isRef(target)) {
-      const mapping = mappingOf(core.registry, (target as object | null | undefined)?.constructor)
-      const snapshot = target as SessionState.Row
-      return held(core, { _tag: "Key", mapping, key: keyOf(mapping, snapshot), snapshot })
-    }
-    const unit = unitOf(core)
-    if (target.session !== core) return Effect.fail(detached(target, "otherSession"))
-    const pending = Option.getOrUndefined(HashMap.get(unit.pending, target.id))
-    if (pending !== undefined) return Effect.succeed({ _tag: "Pending", pending })
-    const key = Option.getOrUndefined(SessionState.keyOfRef(unit, target.id))
-    return key === undefined
-      ? Effect.fail(detached(target, SessionState.isExpunged(unit, target.id) ? "expunged" : "rolledBack"))
-      : held(core, { _tag: "Key", mapping: mappingOf(core.registry, target.entity), key, snapshot: undefined })
-  })
+/** Finds what a target stands for, at once; a ref that stands for nothing any more is detached. */
+export const resolve = (core: Core, target: unknown): Effect.Effect<Resolved, DetachedInstanceError> => {
+  if (!Entity.isRef(target)) {
+    const mapping = mappingOf(core.registry, (target as object | null | undefined)?.constructor)
+    const snapshot = target as SessionState.Row
+    return held(core, { _tag: "Key", mapping, key: keyOf(mapping, snapshot), snapshot })
+  }
+  const unit = unitOf(core)
+  if (target.session !== core) return Effect.fail(detached(target, "otherSession"))
+  const pending = Option.getOrUndefined(HashMap.get(unit.pending, target.id))
+  if (pending !== undefined) return Effect.succeed({ _tag: "Pending", pending })
+  const key = Option.getOrUndefined(SessionState.keyOfRef(unit, target.id))
+  return key === undefined
+    ? Effect.fail(detached(target, SessionState.isExpunged(unit, target.id) ? "expunged" : "rolledBack"))
+    : held(core, { _tag: "Key", mapping: mappingOf(core.registry, target.entity), key, snapshot: undefined })
+}
 
 /** What a subject of the unit of work stands for: it is known to be there. */
 export const resolveSubject = (

@@ -14,11 +14,13 @@ import {
   NoResultFound,
   SessionClosedError,
   type SessionEventError,
-  TransactionClosedError
+  TransactionClosedError,
+  type UsageError
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Blocks from "./blocks.ts"
 import { changeUnit, type Core, failureOf, type Frame, register, stateOf, unitOf } from "./core.ts"
+import * as Entries from "./entries.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Levels from "./levels.ts"
@@ -27,7 +29,7 @@ import * as Loading from "./loading.ts"
 import { keyOfIdentity } from "./mapping.ts"
 import * as Merging from "./merging.ts"
 import * as Mutating from "./mutating.ts"
-import { exclusive, isAlone, placeOf } from "./places.ts"
+import { exclusive, immediate, isAlone, placeOf } from "./places.ts"
 import * as Reads from "./reads.ts"
 import * as Selecting from "./selecting.ts"
 import * as Streaming from "./streaming.ts"
@@ -113,8 +115,7 @@ const isModified = (core: Core) => (target: unknown) =>
     Effect.map(Reads.resolve(core, target), (resolved) => {
       if (resolved._tag === "Pending") return true
       const entry = SessionState.entryFor(unitOf(core), resolved.key)
-      return entry !== undefined &&
-        (entry.changed.length > 0 || entry.links !== undefined || entry.deferred !== undefined)
+      return entry !== undefined && Entries.hasChanges(entry)
     }))
 
 /** Lets code of the program join the level in which its fiber stands. */
@@ -158,16 +159,26 @@ const reading = (core: Core) => {
   }
 }
 
-/** Tells the hook of rows that a program has added. */
+/** Adds rows, and tells the hook of them. */
+const adding = <A, E>(
+  core: Core,
+  operation: string,
+  entity: Entity.Any,
+  add: () => Effect.Effect<A, E>
+): Effect.Effect<A, E | SessionEventError | UsageError> =>
+  core.events.onTransition === undefined
+    ? immediate(core, operation, add)
+    : exclusive(core, operation, "work", () => told(core, entity, add))
+
 const told = <A, E>(
   core: Core,
   entity: Entity.Any,
-  effect: Effect.Effect<A, E>
+  add: () => Effect.Effect<A, E>
 ): Effect.Effect<A, E | SessionEventError> =>
-  core.events.onTransition === undefined ? effect : Effect.suspend(() => {
+  Effect.suspend(() => {
     const before = unitOf(core)
     const transition = Events.transition(mappingOf(core.registry, entity), undefined, "transient", "pending")
-    return Effect.tap(effect, (added) =>
+    return Effect.tap(add(), (added) =>
       Effect.onError(
         Events.onTransition(core, "flush", () => (Array.isArray(added) ? added : [added]).map(() => transition)),
         () => Effect.sync(() => changeUnit(core, (unit) => ({ ...before, nextRef: unit.nextRef })))
@@ -180,9 +191,9 @@ const asGiven = (core: Core, target: unknown, row: SessionState.Row): SessionSta
 
 const writing = (core: Core) => ({
   add: (entity: Entity.Any, input: unknown) =>
-    exclusive(core, "Session.add", "work", () => told(core, entity, Writes.add(core, entity, input))),
+    adding(core, "Session.add", entity, () => Writes.add(core, entity, input)),
   addAll: (entity: Entity.Any, inputs: ReadonlyArray<unknown>) =>
-    exclusive(core, "Session.addAll", "work", () => told(core, entity, Writes.addAll(core, entity, inputs))),
+    adding(core, "Session.addAll", entity, () => Writes.addAll(core, entity, inputs)),
   merge: (entity: Entity.Any, value: unknown, options?: MergeOptions) =>
     exclusive(
       core,
@@ -191,12 +202,11 @@ const writing = (core: Core) => ({
       () => Merging.merge(core, mappingOf(core.registry, entity), value, options?.load ?? true)
     ),
   update: (target: unknown, patch: SessionState.Row | ((current: never) => SessionState.Row)) =>
-    exclusive(
+    immediate(
       core,
       "Session.update",
-      "work",
       () =>
-        Effect.map(
+        Effect.mapEager(
           Writes.update(core, target, patch),
           (value) => Entity.isRef(target) || value === undefined ? target : asGiven(core, target, value)
         )

@@ -1,5 +1,5 @@
 /** What a program asks a session to write: taken into the state at once, written by the next flush. */
-import { Effect, HashSet, Option, type Schema, SchemaIssue } from "effect"
+import { Effect, Exit, HashSet, Option, type Schema, SchemaIssue } from "effect"
 import * as Entity from "../Entity.ts"
 import type * as IdentityKey from "../IdentityKey.ts"
 import { mappingOf } from "../Registry.ts"
@@ -35,16 +35,40 @@ const misfit = (
 }
 
 /** A ref in an input must lead to a row of this session, and fit its field. */
-const checkRefs = (core: Core, mapping: EntityMapping, { refs, values }: Input.Input): Effect.Effect<void, AddError> =>
-  Effect.forEach(refs, (field) => {
-    const column = values[field] as Entity.ColumnRef<unknown>
-    return Effect.flatMap(Reads.resolve(core, column.ref), () => {
-      const message = misfit(core, mapping, field, column)
-      return message === undefined
-        ? Effect.void
-        : Effect.fail(Input.fieldError(mapping, field, new SchemaIssue.InvalidValue({ message })))
-    })
-  }, { discard: true })
+const checkRef = (core: Core, mapping: EntityMapping, field: string, value: unknown): Effect.Effect<void, AddError> => {
+  const column = value as Entity.ColumnRef<unknown>
+  return Effect.flatMapEager(Reads.resolve(core, column.ref), () => {
+    const message = misfit(core, mapping, field, column)
+    return message === undefined
+      ? Effect.void
+      : Effect.fail(Input.fieldError(mapping, field, new SchemaIssue.InvalidValue({ message })))
+  })
+}
+
+/** The result of an effect that has it already. */
+const exitOf = <A, E>(effect: Effect.Effect<A, E>): Exit.Exit<A, E> | undefined =>
+  Exit.isExit(effect) ? effect as Exit.Exit<A, E> : undefined // The guard forgets what the effect gives.
+
+/** Runs an effect for each item, at once where it gives its result at once: most do, and rows are many. */
+const forEachEager = <A, B, E>(
+  items: ReadonlyArray<A>,
+  f: (item: A) => Effect.Effect<B, E>,
+  done: Array<B> = []
+): Effect.Effect<ReadonlyArray<B>, E> => {
+  while (done.length < items.length) {
+    const next = f(items[done.length]!)
+    const exit = exitOf(next)
+    if (exit === undefined) {
+      return Effect.flatMap(next, (b) => {
+        done.push(b)
+        return forEachEager(items, f, done)
+      })
+    }
+    if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
+    done.push(exit.value)
+  }
+  return Effect.succeed(done)
+}
 
 /** A key that is added again is not known as deleted any more. */
 const withoutTombstone = (
@@ -74,12 +98,12 @@ const addChecked = (
 
 /** The values of a row that can be inserted. */
 const checked = (core: Core, mapping: EntityMapping, input: unknown): Effect.Effect<SessionState.Row, AddError> =>
-  Effect.flatMap(
+  Effect.flatMapEager(
     Input.insert(mapping, input),
-    (checked) =>
-      checked.refs.length === 0
-        ? Effect.succeed(checked.values)
-        : Effect.as(checkRefs(core, mapping, checked), checked.values)
+    ({ refs, values }) =>
+      refs.length === 0
+        ? Effect.succeed(values)
+        : Effect.mapEager(forEachEager(refs, (field) => checkRef(core, mapping, field, values[field])), () => values)
   )
 
 /** Takes in a row to be inserted. */
@@ -88,24 +112,20 @@ export const add = (
   entity: Entity.Any,
   input: unknown
 ): Effect.Effect<Entity.EntityRef<unknown, unknown>, AddError> =>
-  Effect.suspend(() => {
-    const mapping = mappingOf(core.registry, entity)
-    return Effect.map(checked(core, mapping, input), (values) => addChecked(core, mapping, [values])[0]!)
-  })
+  Effect.mapEager(addAll(core, entity, [input]), ([ref]) => ref!)
 
 /** Takes in all rows, or none if one of them is not right. */
 export const addAll = (
   core: Core,
   entity: Entity.Any,
   inputs: ReadonlyArray<unknown>
-): Effect.Effect<ReadonlyArray<Entity.EntityRef<unknown, unknown>>, AddError> =>
-  Effect.suspend(() => {
-    const mapping = mappingOf(core.registry, entity)
-    return Effect.map(
-      Effect.forEach(inputs, (input) => checked(core, mapping, input)),
-      (rows) => addChecked(core, mapping, rows)
-    )
-  })
+): Effect.Effect<ReadonlyArray<Entity.EntityRef<unknown, unknown>>, AddError> => {
+  const mapping = mappingOf(core.registry, entity)
+  return Effect.mapEager(
+    forEachEager(inputs, (input) => checked(core, mapping, input)),
+    (rows) => addChecked(core, mapping, rows)
+  )
+}
 
 /** The entry of a row, where a snapshot that the session has never seen becomes its own baseline. */
 const entryOf = (
@@ -135,7 +155,7 @@ const updatePending = (
   pending: SessionState.Pending,
   patch: Patch
 ): Effect.Effect<void, Schema.SchemaError> =>
-  Effect.map(
+  Effect.mapEager(
     Input.update(pending.mapping, patchOf(patch, pending.values)),
     ({ values }) =>
       changeUnit(core, (unit) =>
@@ -152,7 +172,7 @@ export const update = (
   target: unknown,
   patch: Patch
 ): Effect.Effect<SessionState.Row | undefined, Reads.CurrentError> =>
-  Effect.flatMap(
+  Effect.flatMapEager(
     Reads.resolve(core, target),
     (resolved): Effect.Effect<SessionState.Row | undefined, Reads.CurrentError> => {
       if (resolved._tag === "Pending") return Effect.as(updatePending(core, resolved.pending, patch), undefined)
@@ -160,9 +180,12 @@ export const update = (
       if (SessionState.isDeleted(unitOf(core), key)) return Effect.fail(Reads.deletedError(key))
       const entry = entryOf(core, resolved)
       if (entry === undefined || SessionState.isExpired(unitOf(core), entry)) {
-        return Effect.flatMap(Reads.current(core, target), () => updateEntry(core, key, patch))
+        return Effect.flatMap(
+          Reads.current(core, target),
+          () => updateEntry(core, SessionState.entryFor(unitOf(core), key)!, patch)
+        )
       }
-      return updateEntry(core, key, patch)
+      return updateEntry(core, entry, patch)
     }
   )
 
@@ -175,31 +198,28 @@ const defer = (core: Core, key: IdentityKey.IdentityKey, values: SessionState.Ro
     return SessionState.update(unit, { ...entry, deferred }, entry.value, [])
   })
 
+const isChanged = ({ changed, deferred }: SessionState.Entry): boolean => changed.length > 0 || deferred !== undefined
+
 const updateEntry = (
   core: Core,
-  key: IdentityKey.IdentityKey,
+  { key, mapping, value }: SessionState.Entry,
   patch: Patch
 ): Effect.Effect<SessionState.Row, Schema.SchemaError> =>
-  Effect.suspend(() => {
+  Effect.mapEager(Input.update(mapping, patchOf(patch, value)), ({ defaults, values }) => {
+    if (mapping.deferred.some(({ field }) => Object.hasOwn(values, field))) defer(core, key, values)
     const entry = SessionState.entryFor(unitOf(core), key)!
-    const { mapping } = entry
-    return Effect.map(Input.update(mapping, patchOf(patch, entry.value)), ({ defaults, values }) => {
-      if (mapping.deferred.some(({ field }) => Object.hasOwn(values, field))) defer(core, key, values)
-      const entry = SessionState.entryFor(unitOf(core), key)!
-      const fields = Object.keys(values)
-      const unit = Linking.came(unitOf(core), mapping, key.token, fields)
-      const value = Hydrate.instance(mapping, { ...entry.value, ...values })
-      const next = SessionState.update(unit, entry, value, fields)
-      const after = SessionState.entryFor(next, key)!
-      const changes = after.changed.length > 0 || after.deferred !== undefined
-      if (!changes || Object.keys(defaults).length === 0) {
-        changeUnit(core, () => next)
-        return value
-      }
-      const stamped = Hydrate.instance(mapping, { ...entry.value, ...values, ...defaults })
-      changeUnit(core, () => SessionState.update(unit, entry, stamped, [...fields, ...Object.keys(defaults)]))
-      return stamped
-    })
+    const fields = Object.keys(values)
+    const unit = Linking.came(unitOf(core), mapping, key.token, fields)
+    const value = Hydrate.patched(mapping, entry.value, values)
+    const next = SessionState.update(unit, entry, value, fields)
+    const stamps = Object.keys(defaults)
+    if (stamps.length === 0 || !isChanged(SessionState.entryFor(next, key)!)) {
+      changeUnit(core, () => next)
+      return value
+    }
+    const stamped = Hydrate.patched(mapping, value, defaults)
+    changeUnit(core, () => SessionState.update(unit, entry, stamped, [...fields, ...stamps]))
+    return stamped
   })
 
 /** Marks a row to be deleted. */
