@@ -290,8 +290,11 @@ export const isColumnRef = (u: unknown): u is ColumnRef<unknown> => Predicate.ha
  */
 export const isRef = (u: unknown): u is EntityRef<unknown, unknown> => Predicate.hasProperty(u, EntityRefTypeId)
 
+// What says the types is no field of each instance: there may be one for every row that a program adds.
 class ColumnRefImpl<T> implements ColumnRef<T> {
-  readonly [ColumnRefTypeId]: typeof ColumnRefTypeId = ColumnRefTypeId
+  get [ColumnRefTypeId](): typeof ColumnRefTypeId {
+    return ColumnRefTypeId
+  }
   readonly ref: EntityRef<unknown, unknown>
   readonly field: string | undefined
   constructor(ref: EntityRef<unknown, unknown>, field: string) {
@@ -301,8 +304,12 @@ class ColumnRefImpl<T> implements ColumnRef<T> {
 }
 
 class EntityRefImpl<A, Id> implements EntityRef<A, Id> {
-  readonly [ColumnRefTypeId]: typeof ColumnRefTypeId = ColumnRefTypeId
-  readonly [EntityRefTypeId]: typeof EntityRefTypeId = EntityRefTypeId
+  get [ColumnRefTypeId](): typeof ColumnRefTypeId {
+    return ColumnRefTypeId
+  }
+  get [EntityRefTypeId](): typeof EntityRefTypeId {
+    return EntityRefTypeId
+  }
   readonly entity: Any
   readonly id: number
   readonly session: object

@@ -126,6 +126,11 @@ const comparable = (value: unknown): Comparable => {
  * @since 0.1.0
  */
 export const order: Order.Order<IdentityKey> = Order.make((a, b) => {
+  const [first] = a.values
+  const [second] = b.values
+  if (a.values.length === 1 && typeof first === "number" && typeof second === "number") {
+    return first < second ? -1 : first > second ? 1 : 0
+  }
   for (let index = 0; index < a.values.length; index++) {
     const left = comparable(a.values[index])
     const right = comparable(b.values[index])

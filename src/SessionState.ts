@@ -207,6 +207,7 @@ export const isClean = (self: SessionState): boolean =>
  * @since 0.1.0
  */
 export const withWritten = (self: SessionState, pending: Pending): Pending => {
+  if (HashMap.isEmpty(self.newRefs) && HashMap.isEmpty(self.refs)) return pending
   let written: Record<string, unknown> | undefined
   for (const field in pending.values) {
     const value = pending.values[field]
@@ -227,7 +228,7 @@ export const withWritten = (self: SessionState, pending: Pending): Pending => {
  * @since 0.1.0
  */
 export const pendingRows = (self: SessionState): ReadonlyArray<Pending> =>
-  HashMap.toValues(self.pending).sort((a, b) => a.ref.id - b.ref.id)
+  Entries.byNumber(HashMap.toValues(self.pending), self.nextRef)
 
 /**
  * Lists the entries with changes that are not written yet.
@@ -667,7 +668,7 @@ export const flushed = (self: SessionState, written: Written): SessionState => {
     HashMap.set(entries, key.token, entryOf(self, mapping, key, row, batch))
     HashMap.set(newRefs, id, key)
     HashMap.set(inserted, key.token, id)
-    if (HashSet.has(tombstones, key.token)) tombstones = HashSet.remove(tombstones, key.token)
+    if (Entries.isIn(tombstones, key)) tombstones = HashSet.remove(tombstones, key.token)
   }
   return {
     ...self,

@@ -34,6 +34,8 @@ interface Context {
   readonly deletes: Keys
   readonly freed: Keys
   readonly edges: Array<Edge>
+  /** Says which edges are asked for. */
+  readonly isWanted: (from: Operation, to: Operation) => boolean
 }
 
 const valuesOf = (columns: ReadonlyArray<Column>, row: SessionState.Row): ReadonlyArray<unknown> | undefined => {
@@ -80,10 +82,9 @@ const references = (context: Context, to: Insert | Update): FlushError | undefin
     const value = to.values[column.field]
     if (!Entity.isColumnRef(value)) continue
     const from = context.inserts.get(value.ref.id)
-    if (from !== undefined) {
+    if (from === undefined) return missing(to, column.field, value.ref)
+    if (context.isWanted(from, to)) {
       context.edges.push({ from, to, reason: { _tag: "Reference", columns: [column], from } })
-    } else {
-      return missing(to, column.field, value.ref)
     }
   }
   return undefined
@@ -97,7 +98,7 @@ const foreignKeys = (context: Context, to: Insert | Update): void => {
     const row = to._tag === "Update" && to.entry !== undefined ? { ...to.entry.value, ...to.values } : to.values
     const key = keyOfForeign(foreignKey, row)
     const from = key === undefined ? undefined : context.known.get(key.token)
-    if (from?._tag === "Insert" && from !== to) {
+    if (from?._tag === "Insert" && from !== to && context.isWanted(from, to)) {
       context.edges.push({ from, to, reason: { _tag: "Reference", columns: foreignKey.columns, from } })
     }
   }
@@ -112,7 +113,9 @@ const referenced = (context: Context, from: Update | Delete, entry: SessionState
     if (from._tag === "Delete" && foreignKey.target === from.mapping.name) continue
     const key = keyOfForeign(foreignKey, entry.committed)
     const to = key === undefined ? undefined : context.deletes.get(key.token)
-    if (to !== undefined) context.edges.push({ from, to, reason: { _tag: "Referenced", columns: foreignKey.columns } })
+    if (to !== undefined && context.isWanted(from, to)) {
+      context.edges.push({ from, to, reason: { _tag: "Referenced", columns: foreignKey.columns } })
+    }
   }
 }
 
@@ -127,7 +130,9 @@ const uniques = (context: Context, to: Insert | Update): void => {
     const row = to._tag === "Update" && to.entry !== undefined ? { ...to.entry.committed, ...to.values } : to.values
     const key = uniqueKey(to.mapping, columns, row)
     const from = key === undefined ? undefined : context.freed.get(key.token)
-    if (from !== undefined && from !== to) context.edges.push({ from, to, reason: { _tag: "Unique", columns } })
+    if (from !== undefined && from !== to && context.isWanted(from, to)) {
+      context.edges.push({ from, to, reason: { _tag: "Unique", columns } })
+    }
   }
 }
 
@@ -144,7 +149,11 @@ const freedBy = (operations: ReadonlyArray<Operation>): Keys => {
   return freed
 }
 
-const contextOf = (operations: ReadonlyArray<Operation>, state: SessionState.SessionState): Context => {
+const contextOf = (
+  operations: ReadonlyArray<Operation>,
+  state: SessionState.SessionState,
+  isWanted: Context["isWanted"]
+): Context => {
   const inserts = new Map<number, Insert>()
   const known = new Map<string, Operation>()
   const deletes = new Map<string, Operation>()
@@ -162,16 +171,18 @@ const contextOf = (operations: ReadonlyArray<Operation>, state: SessionState.Ses
     known,
     deletes,
     freed: freedBy(operations),
-    edges: []
+    edges: [],
+    isWanted
   }
 }
 
-/** Finds all dependencies, or the ref that leads nowhere. */
+/** Finds the dependencies that are asked for, or the ref that leads nowhere. */
 export const find = (
   operations: ReadonlyArray<Operation>,
-  state: SessionState.SessionState
+  state: SessionState.SessionState,
+  isWanted: (from: Operation, to: Operation) => boolean
 ): Result.Result<ReadonlyArray<Edge>, FlushError> => {
-  const context = contextOf(operations, state)
+  const context = contextOf(operations, state, isWanted)
   for (const operation of operations) {
     if (operation._tag !== "Delete") {
       const error = references(context, operation)

@@ -1,13 +1,23 @@
 /** Small steps of the state's transitions on entries. */
 import { Equal, HashMap, HashSet } from "effect"
 import type { IdentityKey } from "../IdentityKey.ts"
-import type { Entry, Row, SessionState } from "../SessionState.ts"
+import type { Entry, Pending, Row, SessionState } from "../SessionState.ts"
 import * as Linking from "./linking.ts"
 import type * as Mapping from "./mapping.ts"
 
 /** Whether a key is in a set. Most sets are empty, and a look into one takes the hash of the key all the same. */
 export const isIn = (keys: HashSet.HashSet<string>, { token }: IdentityKey): boolean =>
   HashSet.size(keys) > 0 && HashSet.has(keys, token)
+
+/** Sorts pending rows by the numbers of their refs: many of them have numbers that lie close together. */
+export const byNumber = (rows: ReadonlyArray<Pending>, next: number): ReadonlyArray<Pending> => {
+  let first = next
+  for (const { ref: { id } } of rows) if (id < first) first = id
+  if (next - first > 2 * rows.length) return [...rows].sort((a, b) => a.ref.id - b.ref.id)
+  const placed = new Array<Pending | undefined>(next - first).fill(undefined)
+  for (const row of rows) placed[row.ref.id - first] = row
+  return placed.filter((row) => row !== undefined)
+}
 
 /** Takes the keys of entries out of a set. */
 export const without = (

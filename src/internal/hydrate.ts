@@ -1,6 +1,7 @@
 /** Builds instances of entities from rows, and says which column cannot be decoded. */
 import { Result, Schema, SchemaIssue } from "effect"
 import type { Row } from "../SessionState.ts"
+import type { Codec } from "./codec.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
 
 const schemaError = (mapping: EntityMapping, field: string, issue: SchemaIssue.Issue): Schema.SchemaError =>
@@ -16,15 +17,19 @@ export const decode = (
     ? Result.succeed(encoded)
     : Result.mapError(column.codec.decode(encoded), (issue) => schemaError(mapping, column.field, issue))
 
+type Variant = "insert" | "update" | "select"
+
+export const codecOf = ({ codec, insertCodec, updateCodec }: Column, variant: Variant): Codec =>
+  (variant === "insert" ? insertCodec : variant === "update" ? updateCodec : undefined) ?? codec
+
 /** A failure to encode a value of the program; `variant` is the schema that it was made by. */
 export const encode = (
   mapping: EntityMapping,
   column: Column,
   value: unknown,
-  variant: "insert" | "update" | "select"
+  variant: Variant
 ): Result.Result<unknown, Schema.SchemaError> => {
-  const codec = (variant === "insert" ? column.insertCodec : variant === "update" ? column.updateCodec : undefined) ??
-    column.codec
+  const codec = codecOf(column, variant)
   return codec.encodesPlain
     ? Result.succeed(value)
     : Result.mapError(codec.encode(value), (issue) => schemaError(mapping, column.field, issue))
@@ -75,6 +80,19 @@ export const instance = (mapping: EntityMapping, values: Row): Row => {
   for (const { field } of mapping.columns) instance[field] = values[field]
   return instance
 }
+
+/** What is to become an instance when all of its fields are known. */
+export const blank = (mapping: EntityMapping): Fields => {
+  const construction = constructions.get(mapping)
+  if (construction === undefined || construction.made !== undefined) return {}
+  const instance = construction.empty()
+  for (const { field } of mapping.columns) instance[field] = undefined
+  return instance
+}
+
+/** The instance that a blank has become. */
+export const finished = (mapping: EntityMapping, values: Row): Row =>
+  values instanceof mapping.entity ? values as Row : instance(mapping, values)
 
 /** The instance with some of its values replaced: a new one. */
 export const patched = (mapping: EntityMapping, before: Row, values: Row): Row => {

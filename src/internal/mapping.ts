@@ -252,7 +252,10 @@ export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
 
 /** The values of an instance's key, in the order of the mapping. */
 export const keyOf = (mapping: EntityMapping, instance: Readonly<Record<string, unknown>>): IdentityKey.IdentityKey =>
-  IdentityKey.make(mapping.name, mapping.key.map((column) => instance[column.field]))
+  IdentityKey.make(
+    mapping.name,
+    mapping.key.length === 1 ? [instance[mapping.key[0]!.field]] : mapping.key.map(({ field }) => instance[field])
+  )
 
 /** The key that an identity names: a bare value, or a record of values for a key of several fields. */
 export const keyOfIdentity = (mapping: EntityMapping, id: unknown): IdentityKey.IdentityKey =>

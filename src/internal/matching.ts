@@ -16,8 +16,14 @@ export const decodeInto = (
   row: ReadonlyArray<unknown>,
   offset: number
 ): Schema.SchemaError | undefined => {
-  for (const [index, column] of columns.entries()) {
-    const decoded = Hydrate.decode(mapping, column, row[index + offset])
+  for (let index = 0; index < columns.length; index++) {
+    const column = columns[index]!
+    const encoded = row[index + offset]
+    if (column.codec.isPlain(encoded)) {
+      target[column.field] = encoded
+      continue
+    }
+    const decoded = Hydrate.decode(mapping, column, encoded)
     if (Result.isFailure(decoded)) return decoded.failure
     target[column.field] = decoded.success
   }
@@ -43,7 +49,9 @@ export const matched = (
   if (rows.length !== sent.length) return Result.fail(notWritten(mapping, rows.length, sent.length))
   if (text.matching === "single") return Result.succeed(rows)
   if (text.matching === "ordinal") {
-    return Result.succeed([...rows].sort((a, b) => (a[0] as number) - (b[0] as number)))
+    const placed = [...rows]
+    for (const row of rows) placed[row[0] as number - 1] = row
+    return Result.succeed(placed)
   }
   const keyed: Array<readonly [IdentityKey.IdentityKey, ReadonlyArray<unknown>]> = []
   for (const row of rows) {

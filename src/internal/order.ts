@@ -177,37 +177,51 @@ const ranksOf = (registry: Registry): ReadonlyMap<string, number> => {
   return ranks
 }
 
+/** The batches of operations of which some wait for others of their own rank, or of a later one. */
+const scheduled = (
+  operations: ReadonlyArray<Operation>,
+  edges: ReadonlyArray<Dependencies.Edge>,
+  ranks: ReadonlyMap<string, number>
+): Result.Result<ReadonlyArray<ReadonlyArray<Operation>>, FlushError> => {
+  const plan: Plan = { schedule: new Schedule(), operations: [], ranks }
+  const indices = new Map(operations.map((operation) => [operation, add(plan, operation)]))
+  for (const { from, reason, to } of edges) {
+    const dependency = { from: indices.get(from)!, to: indices.get(to)!, reason }
+    // A row that refers to itself before it has a key is a cycle of one.
+    if (from !== to) plan.schedule.after(dependency)
+    else if (!mend(plan, [dependency])) return Result.fail(failure(plan, [dependency]))
+  }
+  const batches: Array<ReadonlyArray<Operation>> = []
+  let error: FlushError | undefined
+  const done = plan.schedule.run(
+    (batch) => {
+      batches.push(batch.map((index) => plan.operations[index]!))
+    },
+    (cycle) => {
+      if (mend(plan, cycle)) return true
+      error = failure(plan, cycle)
+      return false
+    }
+  )
+  return done ? Result.succeed(batches) : Result.fail(error!)
+}
+
 /** Orders operations into batches of one kind, entity and set of columns. */
 export const order = (
   operations: ReadonlyArray<Operation>,
   state: SessionState.SessionState,
   registry: Registry
-): Result.Result<ReadonlyArray<ReadonlyArray<Operation>>, FlushError> =>
-  Dependencies.find(operations, state).pipe(
-    Result.flatMap((edges) => {
-      const ranks = ranksOf(registry)
-      const inRanks = edges.every(({ from, to }) => rankOf(ranks, from) < rankOf(ranks, to))
-      if (inRanks) return Result.succeed(grouped(operations, ranks))
-      const plan: Plan = { schedule: new Schedule(), operations: [], ranks }
-      const indices = new Map(operations.map((operation) => [operation, add(plan, operation)]))
-      for (const { from, reason, to } of edges) {
-        const dependency = { from: indices.get(from)!, to: indices.get(to)!, reason }
-        // A row that refers to itself before it has a key is a cycle of one.
-        if (from !== to) plan.schedule.after(dependency)
-        else if (!mend(plan, [dependency])) return Result.fail(failure(plan, [dependency]))
-      }
-      const batches: Array<ReadonlyArray<Operation>> = []
-      let error: FlushError | undefined
-      const done = plan.schedule.run(
-        (batch) => {
-          batches.push(batch.map((index) => plan.operations[index]!))
-        },
-        (cycle) => {
-          if (mend(plan, cycle)) return true
-          error = failure(plan, cycle)
-          return false
-        }
-      )
-      return done ? Result.succeed(batches) : Result.fail(error!)
-    })
+): Result.Result<ReadonlyArray<ReadonlyArray<Operation>>, FlushError> => {
+  const ranks = ranksOf(registry)
+  const isOutOfRank = (from: Operation, to: Operation) => rankOf(ranks, from) >= rankOf(ranks, to)
+  return Result.flatMap(
+    Dependencies.find(operations, state, isOutOfRank),
+    (outOfRank) =>
+      outOfRank.length === 0
+        ? Result.succeed(grouped(operations, ranks))
+        : Result.flatMap(
+          Dependencies.find(operations, state, () => true),
+          (edges) => scheduled(operations, edges, ranks)
+        )
   )
+}

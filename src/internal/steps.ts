@@ -48,6 +48,7 @@ export const encodeColumn = (
   rows: ReadonlyArray<unknown>,
   variant: "insert" | "update" | "select"
 ): Result.Result<ReadonlyArray<unknown>, Schema.SchemaError> => {
+  if (Hydrate.codecOf(column, variant).encodesPlain) return Result.succeed(rows)
   const encoded: Array<unknown> = []
   for (const value of rows) {
     const one = Hydrate.encode(mapping, column, value, variant)
@@ -119,6 +120,23 @@ const insertText = (core: Core, step: Step<"Insert">, facts: TableFacts): WriteS
     () => WriteSql.insert(step.mapping, step.columns, facts)
   )
 
+/** The instances of new rows as far as their values were sent. */
+const begun = (
+  mapping: EntityMapping,
+  columns: ReadonlyArray<Column>,
+  sent: ReadonlyArray<ReadonlyArray<unknown>>,
+  count: number
+): ReadonlyArray<Record<string, unknown>> => {
+  const own = columns.flatMap((column, at) =>
+    mapping.byField.has(column.field) ? [[column.field, sent[at]!] as const] : []
+  )
+  return Array.from({ length: count }, (_, row) => {
+    const values = Hydrate.blank(mapping)
+    for (const [field, column] of own) values[field] = column[row]
+    return values
+  })
+}
+
 const insertRows = Effect.fnUntraced(function*(
   core: Core,
   progress: Progress,
@@ -129,29 +147,24 @@ const insertRows = Effect.fnUntraced(function*(
   const { mapping } = step
   const counter = counterOf(mapping)
   const columns = counter === undefined ? step.columns : [...step.columns, counter]
-  const sent = rows.map((row) => {
-    const values: Record<string, unknown> = {}
-    for (let index = 0; index < step.columns.length; index++) {
-      const column = step.columns[index]!
-      values[column.field] = resolved(progress, column, row.values[index])
-    }
-    if (counter !== undefined) values[counter.field] = 1
-    return values
-  })
+  const sent = columns.map((column, at) =>
+    rows.map(({ values }) => column === counter ? 1 : resolved(progress, column, values[at]))
+  )
   const arrays = yield* succeed(parameters(
     mapping,
     text,
-    columns.map((column) => ({ column, values: sent.map((values) => values[column.field]), variant: "insert" }))
+    columns.map((column, at) => ({ column, values: sent[at]!, variant: "insert" }))
   ))
   const placeholder = columns.length === 0 && text.transports.length > 0
     ? [text.transports[0]!.parameter(rows.map(() => null))]
     : arrays
-  const back = yield* succeed(matched(mapping, text, sent, yield* send(core, progress, text.sql, placeholder)))
+  const made = begun(mapping, columns, sent, rows.length)
+  const back = yield* succeed(matched(mapping, text, made, yield* send(core, progress, text.sql, placeholder)))
   const offset = text.matching === "ordinal" ? 1 : 0
   for (let index = 0; index < back.length; index++) {
-    const wrong = decodeInto(mapping, sent[index]!, text.returning, back[index]!, offset)
+    const wrong = decodeInto(mapping, made[index]!, text.returning, back[index]!, offset)
     if (wrong !== undefined) return yield* wrong
-    const instance = Hydrate.instance(mapping, sent[index]!)
+    const instance = Hydrate.finished(mapping, made[index]!)
     const { id } = rows[index]!.ref
     progress.inserted.set(id, { id, key: keyOf(mapping, instance), row: instance, mapping })
   }
@@ -227,7 +240,9 @@ export const update = Effect.fnUntraced(function*(
   const { columns, mapping, rows } = step
   const text = updateText(core, step, yield* factsOf(core, progress, mapping))
   const before = rows.map((row) => beforeOf(progress, row))
-  const written = rows.map((row) => row.values.map((value, index) => resolved(progress, columns[index]!, value)))
+  const written = rows.map(({ values }) =>
+    values.some(Entity.isColumnRef) ? values.map((value, at) => resolved(progress, columns[at]!, value)) : values
+  )
   const variant = (row: FlushPlan.UpdateRow) => row.entry !== undefined && row.ref !== undefined ? "insert" : "update"
   const arrays = yield* succeed(parameters(mapping, text, [
     ...keyColumns(mapping, before),
@@ -246,19 +261,31 @@ export const update = Effect.fnUntraced(function*(
   if (back.length !== rows.length) {
     return yield* stale(mapping, "update", before.map((row) => keyOf(mapping, row)), back)
   }
+  const counter = step.kind === "change" ? counterOf(mapping) : undefined
   for (const returned of back) {
     const index = returned[0] as number - 1
+    const row = rows[index]!
+    if (counter === undefined && text.returning.length === 0 && isWhole(progress, step, row)) {
+      progress.updated.set(row.entry!, row.entry!.value)
+      continue
+    }
     const after: Record<string, unknown> = { ...before[index] }
     for (const [at, column] of columns.entries()) after[column.field] = written[index]![at]
-    const counter = counterOf(mapping)
-    if (counter !== undefined && step.kind === "change") {
-      after[counter.field] = before[index]![counter.field] as number + 1
-    }
+    if (counter !== undefined) after[counter.field] = before[index]![counter.field] as number + 1
     const wrong = decodeInto(mapping, after, text.returning, returned, 1)
     if (wrong !== undefined) return yield* wrong
-    updated(progress, rows[index]!, Hydrate.instance(mapping, after))
+    updated(progress, row, Hydrate.instance(mapping, after))
   }
 })
+
+/** Whether a step writes all changes of a row, which is then what the program has. */
+const isWhole = (
+  { updated }: Progress,
+  { columns, kind }: Step<"Update">,
+  { entry, ref }: FlushPlan.UpdateRow
+): boolean =>
+  entry !== undefined && ref === undefined && kind === "change" && entry.changed.length === columns.length &&
+  entry.links === undefined && entry.deferred === undefined && !updated.has(entry)
 
 const updated = (progress: Progress, row: FlushPlan.UpdateRow, instance: SessionState.Row): void => {
   if (row.entry === undefined) {
