@@ -8,7 +8,7 @@
  *
  * @since 0.1.0
  */
-import { Data, Result } from "effect"
+import { Data, HashMap, Result } from "effect"
 import type * as Entity from "./Entity.ts"
 import * as IdentityKey from "./IdentityKey.ts"
 import type { Column, EntityMapping, PairTable } from "./internal/mapping.ts"
@@ -122,9 +122,12 @@ export const make = (
   state: SessionState.SessionState,
   registry: Registry
 ): Result.Result<FlushPlan, FlushError> =>
-  Operations.collect(state).pipe(
-    Result.flatMap((operations) => Order.order(operations, state, registry)),
-    Result.map((batches) => {
+  Result.flatMap(Operations.collect(state), (operations) => {
+    // A row that is changed, alone, waits for nothing.
+    if (operations.length === 1 && operations[0]!._tag === "Update" && HashMap.isEmpty(state.pairs)) {
+      return Result.succeed({ steps: [toStep(operations)] })
+    }
+    return Result.map(Order.order(operations, state, registry), (batches) => {
       const pairs = Pairs.collect(state)
       return {
         steps: [
@@ -135,7 +138,7 @@ export const make = (
         ]
       }
     })
-  )
+  })
 
 const byKey = (a: Operations.Operation, b: Operations.Operation): number => {
   const left = a._tag === "Insert" ? undefined : a.entry

@@ -9,6 +9,7 @@
 import { Equal, HashMap, HashSet, Option } from "effect"
 import * as Entity from "./Entity.ts"
 import type * as IdentityKey from "./IdentityKey.ts"
+import type { Announced } from "./internal/announced.ts"
 import * as Collections from "./internal/collections.ts"
 import * as Entries from "./internal/entries.ts"
 import * as Linking from "./internal/linking.ts"
@@ -131,6 +132,8 @@ export interface SessionState {
   readonly removed: HashMap.HashMap<string, Entry>
   /** Written in this transaction, and not inserted in it, as they were before: so again when it rolls back. */
   readonly overwritten: HashMap.HashMap<string, Entry>
+  /** What was written in this transaction, for those who listen. */
+  readonly announced: Announced | undefined
   /** Known as deleted, unless the row is held again. */
   readonly tombstones: HashSet.HashSet<string>
   /** What was known as deleted when the transaction began. */
@@ -175,6 +178,7 @@ export const empty: SessionState = {
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
   overwritten: HashMap.empty(),
+  announced: undefined,
   tombstones: HashSet.empty(),
   tombstonesBefore: HashSet.empty(),
   collections: HashMap.empty(),
@@ -550,6 +554,7 @@ export const expungeAll = (self: SessionState): SessionState => ({
   nextRef: self.nextRef,
   epoch: self.epoch,
   inserted: self.inserted,
+  announced: self.announced,
   cursors: self.cursors
 })
 
@@ -699,6 +704,7 @@ export const committed = (self: SessionState, expire: boolean): SessionState => 
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
   overwritten: HashMap.empty(),
+  announced: undefined,
   tombstonesBefore: self.tombstones,
   cursors: HashSet.empty()
 })
@@ -727,6 +733,7 @@ export const rolledBack = (self: SessionState): SessionState => ({
   inserted: HashMap.empty(),
   removed: HashMap.empty(),
   overwritten: HashMap.empty(),
+  announced: undefined,
   tombstones: self.tombstonesBefore,
   collections: HashMap.empty(),
   ...Linking.none,

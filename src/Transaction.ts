@@ -208,4 +208,4 @@ export class Transaction extends Context.Service<Transaction, TransactionHandle>
 }
 
 const joined = (frame: Frame): Context.Context<Transaction> =>
-  Context.add(servicesOf(frame), Transaction, frame.handle!)
+  Context.add(servicesOf(frame), Transaction, frame.handle!())

@@ -24,10 +24,12 @@ import {
   isOpen,
   openNested,
   type Restore,
-  servicesOf
+  servicesOf,
+  settle
 } from "./levels.ts"
 import { asksForMore } from "./options.ts"
 import { inOuter } from "./outer.ts"
+import { joining } from "./parked.ts"
 import { ancestry, exclusive, exclusiveKept, insideOf, OpenBlocks } from "./places.ts"
 
 /** The level of a block: one that it has begun, or the one of the program that it is to be a savepoint of. */
@@ -169,7 +171,7 @@ const forgetBlock = (core: Core, frame: Frame): void =>
 export const join = (frame: Frame) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   frame.parked === undefined
     ? effect
-    : Effect.updateContext(effect, (context: Context.Context<R>) => Context.merge(context, servicesOf(frame)))
+    : Effect.updateContext(effect, (context: Context.Context<R>) => joining(context, servicesOf(frame)))
 
 const bracket = <A, E, R, E2>(
   core: Core,
@@ -260,18 +262,22 @@ export const beginNestedScoped = (core: Core): Effect.Effect<Frame, FlushFailure
 
 /** Ends whatever is open, or being opened, without waiting for its turn, and forgets everything. */
 const ended = (core: Core, closed: boolean, connection: "return" | "discard"): Effect.Effect<void> =>
-  Effect.uninterruptible(Effect.withFiber((fiber) => {
-    const { closed: alreadyClosed, opening } = stateOf(core)
+  Effect.withFiber((fiber) => {
+    const { closed: alreadyClosed, frames, opening } = stateOf(core)
     if (alreadyClosed) return Effect.void
     change(core, (state) => ({ ...state, closed, life: {}, releasedBy: fiber.id }))
+    if (opening === undefined && frames.length === 0) {
+      settle(core, SessionState.forgotten)
+      return Effect.void
+    }
     const discarded = connection === "return"
       ? Effect.void
       : Effect.suspend(() => stateOf(core).frames[0]?.parked?.lease?.discard ?? Effect.void)
-    return Effect.andThen(
+    return Effect.uninterruptible(Effect.andThen(
       opening ?? Effect.void,
       Effect.andThen(discarded, forceRollback(core, 0, SessionState.forgotten))
-    )
-  }))
+    ))
+  })
 
 /** Closes the session for good. */
 export const close = (core: Core): Effect.Effect<void> => ended(core, true, "return")

@@ -56,7 +56,7 @@ export interface Frame extends Owned {
   readonly snapshot: SessionState.SessionState
   readonly failure: Cause.Cause<unknown> | undefined
   readonly parked: Parked | undefined
-  readonly handle: TransactionHandle | undefined
+  readonly handle: (() => TransactionHandle) | undefined
 }
 
 /** What stays known of a level after its end. */

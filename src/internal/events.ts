@@ -1,13 +1,14 @@
 /** Runs the hooks of a session, inside the operation that they belong to. */
 // A hook of a program fails with whatever it does: here that becomes the session's own error.
 // @effect-diagnostics anyUnknownInErrorContext:off
-import { Context, Effect, Function, HashMap } from "effect"
+import { type Context, Effect, Function, HashMap } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import { SessionEventError } from "../SessionError.ts"
 import type { Changed, Changes, Handler, SessionEvents, Transition } from "../SessionEvents.ts"
 import type * as SessionState from "../SessionState.ts"
 import { type Core, serviceOf, stateOf } from "./core.ts"
 import type { EntityMapping } from "./mapping.ts"
+import * as Parked from "./parked.ts"
 import { Handling, type Inside } from "./places.ts"
 import { sessionTag } from "./tags.ts"
 
@@ -18,7 +19,7 @@ const joined = (core: Core) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect
   const level = stateOf(core).frames.findLast(({ parked }) => parked !== undefined)
   return level === undefined
     ? effect
-    : Effect.updateContext(effect, (context: Context.Context<R>) => Context.merge(context, level.parked!.services))
+    : Effect.updateContext(effect, (context: Context.Context<R>) => Parked.joining(context, level.parked!.services))
 }
 
 /** Runs one hook; what it fails with, and what it dies of, is its own error. */
@@ -43,11 +44,10 @@ const run = <A>(
 
 const hook =
   (core: Core, name: "beforeFlush" | "afterBegin" | "beforeCommit" | "afterCommit" | "afterRollback") =>
-  (inside: Inside["kind"]): Effect.Effect<void, SessionEventError> =>
-    Effect.suspend(() => {
-      const handler = core.events[name]
-      return handler === undefined ? Effect.void : run(core, name, inside, handler)
-    })
+  (inside: Inside["kind"]): Effect.Effect<void, SessionEventError> => {
+    const handler = core.events[name]
+    return handler === undefined ? Effect.void : run(core, name, inside, handler)
+  }
 
 export const beforeFlush = (core: Core) => hook(core, "beforeFlush")("flush")
 export const afterBegin = (core: Core) => hook(core, "afterBegin")("flush")
@@ -80,12 +80,13 @@ export const onTransition = (
   core: Core,
   inside: Inside["kind"],
   transitions: () => ReadonlyArray<Transition>
-): Effect.Effect<void, SessionEventError> =>
-  Effect.suspend(() => {
-    const handler = core.events.onTransition
-    const all = handler === undefined ? [] : transitions()
-    return handler === undefined || all.length === 0 ? Effect.void : run(core, "onTransition", inside, handler(all))
+): Effect.Effect<void, SessionEventError> => {
+  const handler = core.events.onTransition
+  return handler === undefined ? Effect.void : Effect.suspend(() => {
+    const all = transitions()
+    return all.length === 0 ? Effect.void : run(core, "onTransition", inside, handler(all))
   })
+}
 
 export const transition = (
   mapping: EntityMapping,
@@ -101,8 +102,9 @@ const changesOf = ({ deleted, inserted, switched, updated }: SessionState.Writte
 })
 
 /** After a flush: what it has written, and the states that rows went through. */
-export const afterFlush = (core: Core, written: SessionState.Written): Effect.Effect<void, SessionEventError> =>
-  Effect.suspend(() => {
+export const afterFlush = (core: Core, written: SessionState.Written): Effect.Effect<void, SessionEventError> => {
+  if (core.events.afterFlush === undefined && core.events.onTransition === undefined) return Effect.void
+  return Effect.suspend(() => {
     const handler = core.events.afterFlush
     const told = handler === undefined ? Effect.void : run(core, "afterFlush", "flush", handler(changesOf(written)))
     return Effect.andThen(
@@ -114,6 +116,7 @@ export const afterFlush = (core: Core, written: SessionState.Written): Effect.Ef
       ])
     )
   })
+}
 
 /** The states that rows leave when the transaction ends. */
 export const ending = (

@@ -3,7 +3,7 @@
  * became of its transaction is known here, where `COMMIT` and `ROLLBACK` pass.
  */
 import { PgConnection } from "@effect/sql-pg"
-import { Cause, Context, Effect, Exit, type Fiber, Predicate, Scope, Stream } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Predicate, Scope, Stream } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import { withLiveClock } from "./clock.ts"
 import * as Lost from "./lost.ts"
@@ -20,7 +20,8 @@ export interface Limits {
 export interface Holder {
   readonly session: number
   readonly fiber: number
-  readonly span: string | undefined
+  /** Looked up for the one who asks. */
+  readonly span: () => string | undefined
   readonly purpose: "transaction" | "read"
 }
 
@@ -39,6 +40,10 @@ export interface Lease {
   readonly connection: SqlConnection.Connection
   /** What became of the transaction; none while it is open. */
   readonly ended: () => Ended | undefined
+  /** The context in which the transaction is begun: in it, what runs after its end does not find it. */
+  readonly enter: (context: Context.Context<never>) => void
+  /** Runs something once the transaction is committed and its connection given back, before the client's callbacks. */
+  readonly onCommit: (listener: () => void) => void
   /** Gives the connection back to the pool; one that is lost is replaced there. */
   readonly close: Effect.Effect<void>
   /** Ends the connection instead of giving it back: the server rolls back what it had begun. */
@@ -61,6 +66,10 @@ interface Inside {
   closed: boolean
   lost: SqlError.SqlError | undefined
   ended: Ended | undefined
+  outside: Context.Context<never> | undefined
+  onCommit: (() => void) | undefined
+  /** Takes the lease from where it is listed. */
+  readonly unlist: () => void
 }
 
 /** A rollback takes no time: a server that does not answer it is not there. */
@@ -71,8 +80,10 @@ const longestDelay = 2_147_483_647
 
 const close = (inside: Inside): Effect.Effect<void> =>
   Effect.suspend(() => {
+    if (inside.closed) return Effect.void
     inside.closed = true
     clearTimeout(inside.timer)
+    inside.unlist()
     return Scope.close(inside.scope, Exit.void)
   })
 
@@ -156,8 +167,9 @@ const watched = <A>(
 const finish = (inside: Inside, ended: Ended): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
     inside.ended = ended
-    fiber.setContext(Context.omit(inside.sql.transactionService)(fiber.context))
-    return close(inside)
+    fiber.setContext(inside.outside ?? Context.omit(inside.sql.transactionService)(fiber.context))
+    const { onCommit } = inside
+    return ended.outcome === "committed" && onCommit !== undefined ? Effect.map(close(inside), onCommit) : close(inside)
   })
 
 const assignedId = "SELECT pg_current_xact_id_if_assigned()::text"
@@ -296,13 +308,22 @@ const make = (request: Request, inner: SqlConnection.Connection, scope: Scope.Cl
     due: 0,
     closed: false,
     lost: undefined,
-    ended: undefined
+    ended: undefined,
+    outside: undefined,
+    onCommit: undefined,
+    unlist: () => leases.delete(lease)
   }
   const lease: Lease = {
     holder,
     since: performance.now(),
     connection: guarded(inside),
     ended: () => inside.ended,
+    enter: (context) => {
+      inside.outside = context
+    },
+    onCommit: (listener) => {
+      inside.onCommit = listener
+    },
     close: close(inside),
     discard: discard(inside)
   }
@@ -310,27 +331,38 @@ const make = (request: Request, inner: SqlConnection.Connection, scope: Scope.Cl
   return lease
 }
 
-/** Waits for a connection of the pool, no longer than its limit. The wait can be interrupted; nothing is left of it. */
+/** Waits for a connection that was not there at once, no longer than the limit. */
+const waiting = (
+  { limits, onTimeout }: Request,
+  reserving: Fiber.Fiber<SqlConnection.Connection, SqlError.SqlError>
+): Effect.Effect<SqlConnection.Connection, SqlError.SqlError> =>
+  Effect.onError(
+    withLiveClock(Effect.timeoutOrElse(Fiber.join(reserving), {
+      duration: limits.acquire,
+      orElse: () => Effect.suspend(() => Effect.fail(onTimeout()))
+    })),
+    () => Fiber.interrupt(reserving)
+  )
+
+/**
+ * Waits for a connection of the pool, no longer than its limit. The wait can be interrupted; nothing is left of it. Most
+ * often one is there, and no timer is set.
+ */
 export const acquire = (request: Request): Effect.Effect<Lease, SqlError.SqlError> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.suspend(() => {
-      const scope = Scope.makeUnsafe()
-      const waiting = withLiveClock(Effect.timeoutOrElse(Scope.provide(request.sql.reserve, scope), {
-        duration: request.limits.acquire,
-        orElse: () => Effect.suspend(() => Effect.fail(request.onTimeout()))
-      }))
-      return Effect.flatMap(
-        Effect.onError(restore(waiting), (cause) => Scope.close(scope, Exit.failCause(cause))),
-        (inner) => {
-          const lease = make(request, inner, scope)
-          return Effect.as(
-            Scope.addFinalizer(scope, Effect.sync(() => request.leases.delete(lease))),
-            lease
-          )
-        }
+  Effect.uninterruptibleMask((restore) => {
+    const scope = Scope.makeUnsafe()
+    const reserve = Effect.forkDetach(Scope.provide(request.sql.reserve, scope), { startImmediately: true })
+    return Effect.flatMap(reserve, (reserving) => {
+      const reserved = reserving.pollUnsafe()
+      if (reserved !== undefined && Exit.isSuccess(reserved)) {
+        return Effect.succeed(make(request, reserved.value, scope))
+      }
+      return Effect.map(
+        Effect.onError(restore(waiting(request, reserving)), (cause) => Scope.close(scope, Exit.failCause(cause))),
+        (inner) => make(request, inner, scope)
       )
     })
-  )
+  })
 
 /** Runs one statement on a connection that is lent for it. */
 const once = <A>(

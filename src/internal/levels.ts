@@ -34,6 +34,7 @@ import { inOuter, remember, rootContext } from "./outer.ts"
 import * as Parked from "./parked.ts"
 import { ancestry, exclusive, insideOf, outlivedError, setLevelId } from "./places.ts"
 import * as Pool from "./pool.ts"
+import * as Reacting from "./reacting.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -57,6 +58,12 @@ const rollbackOnly = (effect: Effect.Effect<void, CommitError>): Effect.Effect<v
         return Effect.die(error)
     }
   })
+
+/** Most programs never ask for the handle of a transaction. */
+const once = <A>(make: () => A): () => A => {
+  let made: A | undefined
+  return () => made ??= make()
+}
 
 const handleOf = (
   core: Core,
@@ -119,7 +126,7 @@ const openRoot = (
       restore,
       lease: inOuter(core) ? undefined : Pool.forTransaction(core, fiber, options),
       enter: () => rootContext(core, beginStatement(options), fiber),
-      openers: ancestry(fiber),
+      openers: inOuter(core) ? ancestry(fiber) : [],
       // In an outer transaction the wait is for another savepoint, which nothing interrupts.
       whenInterrupted: inOuter(core) ? "abandon" : "await",
       onStart: (opening) => change(core, (state) => ({ ...state, opening })),
@@ -139,7 +146,7 @@ const openRoot = (
           snapshot: stateOf(core).unit,
           failure: undefined,
           parked,
-          handle: handleOf(core, id, undefined, false)
+          handle: once(() => handleOf(core, id, undefined, false))
         }
         id.parked = parked
         change(core, (state) => ({ ...state, frames: [frame], failure: undefined }))
@@ -191,7 +198,7 @@ export const openNested = (
   owners: ReadonlyArray<AnyFiber>
 ): Effect.Effect<Frame, SqlError.SqlError> => {
   const id = level()
-  const handle = handleOf(core, id, parent.handle, true)
+  const handle = once(() => handleOf(core, id, parent.handle?.(), true))
   const frame = (snapshot: SessionState.SessionState, since: number): Frame => ({
     id,
     kind: "nested",
@@ -205,7 +212,7 @@ export const openNested = (
   })
   const enter = (context: Context.Context<never>): Context.Context<never> =>
     Context.add(
-      parent.parked === undefined ? context : Context.merge(context, parent.parked.services),
+      parent.parked === undefined ? context : Parked.joining(context, parent.parked.services),
       Gate.Opening,
       frame
     ) as Context.Context<never>
@@ -240,7 +247,7 @@ const failureFrom = (exit: Exit.Exit<void, SqlError.SqlError>): Effect.Effect<ne
 }
 
 /** Ends the root in memory. */
-const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionState.SessionState): void =>
+export const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionState.SessionState): void =>
   change(core, (state) => ({
     ...state,
     unit: unit(state.unit),
@@ -259,9 +266,12 @@ const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> 
     const { unit } = stateOf(core)
     if (Exit.isSuccess(exit)) {
       settle(core, (unit) => SessionState.committed(unit, core.expireOnCommit))
-      return bothOf(
-        Events.onTransition(core, "over", () => Events.ending(unit, "commit")),
-        Events.afterCommit(core)
+      return Effect.andThen(
+        Reacting.tell(core, unit),
+        bothOf(
+          Events.onTransition(core, "over", () => Events.ending(unit, "commit")),
+          Events.afterCommit(core)
+        )
       )
     }
     settle(core, SessionState.rolledBack)

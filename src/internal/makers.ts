@@ -35,10 +35,12 @@ const counted = <A, E, R>(run: Effect.Effect<A, E, R>, retry: RunOptions["retry"
     const all = retry === undefined
       ? once
       : Effect.retry(once, { while: retryable, ...(retry === true ? soundRetry : { schedule: retry }) })
-    return Effect.onExit(all, () => {
-      span.attribute("tries", count)
-      return Metric.update(tries, count)
-    })
+    return Effect.onExit(all, () =>
+      Effect.withFiber((fiber) => {
+        span.attribute("tries", count)
+        tries.updateUnsafe(count, fiber.context)
+        return Effect.void
+      }))
   })
 
 export interface Environment {

@@ -1,5 +1,5 @@
 /** The operations on single rows that a flush is made of, before they are ordered. */
-import { HashMap, Option, Result } from "effect"
+import { HashMap, HashSet, Option, Result } from "effect"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
@@ -139,6 +139,7 @@ export const collect = (
   state: SessionState.SessionState
 ): Result.Result<ReadonlyArray<Operation>, FlushError> => {
   const operations: Array<Operation> = SessionState.dirtyEntries(state).map((entry) => updateOf(state, entry))
+  if (HashMap.isEmpty(state.pending) && HashSet.size(state.deleted) === 0) return Result.succeed(operations)
   const deletes = new Map(SessionState.deletedEntries(state).map((entry) => [entry, entry]))
   const taken = new Set<string>()
   for (const added of SessionState.pendingRows(state)) {

@@ -3,6 +3,7 @@ import { Context, type Fiber } from "effect"
 import { SqlClient } from "effect/sql"
 import { outsideOf } from "./connection.ts"
 import { type Core, type Owned, stateOf } from "./core.ts"
+import { joining } from "./parked.ts"
 import { ancestry, isOfOwners } from "./places.ts"
 
 interface OpenRoot extends Owned {
@@ -46,7 +47,9 @@ export const rootContext = (
   statement: string | undefined,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Context.Context<never> => {
-  const outside = Context.merge(outsideOf(core)(fiber.context), core.reactivity)
-  const joined = Context.merge(outside, innermostOf(core, fiber))
-  return Context.add(joined, SqlClient.BeginTransaction, statement) as Context.Context<never>
+  const outside = joining(outsideOf(core)(fiber.context), core.reactivity)
+  const joined = inOuter(core) ? joining(outside, innermostOf(core, fiber)) : outside
+  return Context.get(joined, SqlClient.BeginTransaction) === statement
+    ? joined
+    : Context.add(joined, SqlClient.BeginTransaction, statement) as Context.Context<never>
 }

@@ -36,17 +36,68 @@ export const Openers = Context.Reference<ReadonlyArray<Fiber.Fiber<unknown, unkn
   { defaultValue: () => [] }
 )
 
+// What the client names its services by; it exports the key of the first alone.
+const prefix = "effect/sql/SqlClient/Transaction"
+const semaphore = `${prefix}Semaphore`
+const current = "effect/sql/CurrentTransactionService"
+
 /** What the client keeps of a transaction in a context, and the `Reactivity` that waits for its commit. */
 const isOfTransaction = (key: string): boolean =>
-  key.startsWith("effect/sql/SqlClient/Transaction") || key === "effect/sql/CurrentTransactionService" ||
+  key.startsWith(prefix) || key === current ||
   key === Reactivity.Reactivity.key
 
-const filtered = (context: Context.Context<never>, keep: (key: string) => boolean): Context.Context<never> =>
-  Context.makeUnsafe(new Map(Array.from(context.mapUnsafe).filter(([key]) => keep(key))))
+const filtered = (context: Context.Context<never>, keep: (key: string) => boolean): Context.Context<never> => {
+  const kept = new Map<string, unknown>()
+  for (const [key, service] of context.mapUnsafe) if (keep(key)) kept.set(key, service)
+  return Context.makeUnsafe(kept)
+}
+
+type Key = Context.Key<never, unknown>
+
+/** The keys of a client's services in a transaction of it, which are always the same. */
+const keys = new WeakMap<SqlClient.SqlClient, ReadonlyArray<Key>>()
+
+const keysOf = (
+  sql: SqlClient.SqlClient,
+  outer: Context.Context<never>,
+  inner: Context.Context<never>
+): ReadonlyArray<Key> => {
+  const known = keys.get(sql)
+  if (known !== undefined) return known
+  const own = Array.from(inner.mapUnsafe.keys()).filter((key) =>
+    key.startsWith(semaphore) && outer.mapUnsafe.get(key) !== inner.mapUnsafe.get(key)
+  )
+  const found = [sql.transactionService.key, current, Reactivity.Reactivity.key, ...own].map((name): Key =>
+    Context.Service(name)
+  )
+  keys.set(sql, found)
+  return found
+}
+
+/** The services that the client has put into the context of a transaction: with them, a statement joins it. */
+const servicesIn = (
+  sql: SqlClient.SqlClient,
+  outer: Context.Context<never>,
+  inner: Context.Context<never>
+): Context.Context<never> => {
+  const services = new Map<string, unknown>()
+  for (const key of keysOf(sql, outer, inner)) {
+    const service = Context.getOrUndefined(inner, key)
+    if (service !== undefined) services.set(key.key, service)
+  }
+  return Context.makeUnsafe(services)
+}
 
 /** The services with which a statement joins the transaction of a context. */
 export const transactionServices = (context: Context.Context<never>): Context.Context<never> =>
   filtered(context, isOfTransaction)
+
+/** A context that joins a transaction. To add its few services one by one copies nothing of a large context. */
+export const joining = <R>(context: Context.Context<R>, services: Context.Context<never>): Context.Context<R> => {
+  let joined = context
+  for (const [key, service] of services.mapUnsafe) joined = Context.addUnsafe(joined, key, service as never)
+  return joined
+}
 
 /** A context without the transaction that it may be in. */
 export const withoutTransaction = (context: Context.Context<never>): Context.Context<never> =>
@@ -99,27 +150,31 @@ type Outcome = Exit.Exit<void, SqlError.SqlError | RollbackSignal>
  */
 export const open = (sql: SqlClient.SqlClient, options: Options): Effect.Effect<Parked, SqlError.SqlError> =>
   Effect.withFiber((caller) => {
-    const outer = Context.add(options.enter(caller.context), Openers, options.openers)
+    const entered = options.enter(caller.context)
+    // A root of its own has nobody to say it to.
+    const outer = options.lease === undefined ? Context.add(entered, Openers, options.openers) : entered
     const opened = Deferred.makeUnsafe<Context.Context<never>, SqlError.SqlError | RollbackSignal>()
     const decision = Deferred.makeUnsafe<void, RollbackSignal>()
     const outcome = Deferred.makeUnsafe<Outcome>()
     let lease: Lease | undefined
     let isDurable = false
     const body = Effect.contextWith((inner: Context.Context<never>) => {
-      const services = transactionServices(inner)
+      const services = servicesIn(sql, outer, inner)
       options.onOpen(services)
       Deferred.doneUnsafe(opened, Effect.succeed(services))
       return Deferred.await(decision)
     })
-    // The first callback of all: the session learns of the commit before any other does.
-    const learn = Effect.suspend(() => {
+    // The session learns of the commit before any callback does.
+    const learn = () => {
       isDurable = true
-      return Effect.asVoid(Deferred.succeed(outcome, Exit.void))
-    })
-    const transaction = sql.withTransaction(Effect.andThen(sql.afterCommit(learn), body))
-    const holder = (options.lease === undefined ? transaction : withLease(sql, transaction, options.lease, (made) => {
-      lease = made
-    })).pipe(Effect.setContext(outer))
+      Deferred.doneUnsafe(outcome, Effect.succeed(Exit.void))
+    }
+    const holder = (options.lease === undefined
+      ? sql.withTransaction(Effect.andThen(sql.afterCommit(Effect.sync(learn)), body))
+      : withLease(sql, sql.withTransaction(body), options.lease, (made) => {
+        lease = made
+        made.onCommit(learn)
+      })).pipe(Effect.setContext(outer))
     return Effect.flatMap(Effect.forkDetach(holder, { startImmediately: true }), (fiber) => {
       fiber.addObserver((exit) => {
         Deferred.doneUnsafe(outcome, Effect.succeed(exit))
@@ -162,11 +217,13 @@ const withLease = <E>(
   onLease: (lease: Lease) => void
 ): Effect.Effect<void, E | SqlError.SqlError> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(acquire), (lease) => {
-      onLease(lease)
-      const run = Effect.provideService(transaction, sql.transactionService, [lease.connection, -1])
-      return Effect.ensuring(restore(run), lease.close)
-    })
+    Effect.flatMap(restore(acquire), (lease) =>
+      Effect.withFiber((fiber) => {
+        onLease(lease)
+        lease.enter(fiber.context)
+        const run = Effect.provideService(transaction, sql.transactionService, [lease.connection, -1])
+        return Effect.ensuring(restore(run), lease.close)
+      }))
   )
 
 const parked = (

@@ -53,11 +53,16 @@ export const OpenBlocks = Context.Reference<ReadonlyArray<Block>>("effect-sql-se
 /** Where a fiber stands in a session: a level, the root without a transaction, or a level that has ended. */
 export type Place = Frame | "idle" | "ended"
 
-/** Tells the levels of joined programs apart: by what the client keeps of one in their contexts. */
-const levelIds = new WeakMap<object, Level>()
+// A property, not a WeakMap: that holds what it knows of a transaction, with all that hangs on it, beyond its end.
+const levelId = Symbol("effect-sql-session/internal/places/levelId")
 
+interface Numbered {
+  [levelId]?: Level
+}
+
+/** Tells the levels of joined programs apart: by what the client keeps of one in their contexts. */
 export const setLevelId = (level: object, id: Level): void => {
-  levelIds.set(level, id)
+  ;(level as Numbered)[levelId] = id
 }
 
 const levelOf = (core: Core, state: CoreState, fiber: AnyFiber): number | "ended" => {
@@ -67,9 +72,9 @@ const levelOf = (core: Core, state: CoreState, fiber: AnyFiber): number | "ended
   const index = level[1] - state.connected.base
   const frame = state.frames[index]
   if (frame === undefined) return "ended"
-  const known = levelIds.get(level)
+  const known = (level as Numbered)[levelId]
   // The level of a savepoint that a program opened by itself is known from its first statement on.
-  if (known === undefined && frame.kind === "raw") levelIds.set(level, frame.id)
+  if (known === undefined && frame.kind === "raw") setLevelId(level, frame.id)
   return known === frame.id || (known === undefined && frame.kind === "raw") ? index : "ended"
 }
 

@@ -1,6 +1,6 @@
 /** Asks the pool of the client for connections, and tells the one who waits too long who holds them. */
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, type Fiber, Option, Predicate, Tracer } from "effect"
+import { Effect, type Fiber, Option, Predicate, type Tracer } from "effect"
 import { type SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { AcquireTimeoutError } from "../SessionError.ts"
 import type { TransactionOptions } from "../Transaction.ts"
@@ -24,6 +24,7 @@ const tooLong = (core: Core): SqlError.SqlError => {
     poolSize: sizeOf(core.sql),
     holders: core.siblings().flatMap(({ leases }) => Array.from(leases)).map(({ holder, since }) => ({
       ...holder,
+      span: holder.span(),
       heldFor: Math.round(performance.now() - since)
     }))
   })
@@ -42,8 +43,8 @@ const limitsOf = (core: Core, options: TransactionOptions | undefined): Lease.Li
   }
 
 /** The nearest span of the program itself: those of the session say less. */
-const spanOf = (fiber: Fiber.Fiber<unknown, unknown>): string | undefined => {
-  let span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+const nameOf = (nearest: Tracer.AnySpan | undefined): string | undefined => {
+  let span = nearest
   while (span?._tag === "Span" && /^Session(?:Maker)?\./.test(span.name)) span = Option.getOrUndefined(span.parent)
   return span?._tag === "Span" ? span.name : undefined
 }
@@ -53,14 +54,17 @@ const request = (
   fiber: Fiber.Fiber<unknown, unknown>,
   purpose: Lease.Holder["purpose"],
   options: TransactionOptions | undefined
-): Lease.Request => ({
-  sql: core.sql,
-  holder: { session: core.id, fiber: fiber.id, span: spanOf(fiber), purpose },
-  limits: limitsOf(core, options),
-  confirmCommit: options?.confirmCommit ?? core.confirmCommit,
-  leases: core.leases,
-  onTimeout: () => tooLong(core)
-})
+): Lease.Request => {
+  const { span } = fiber.cache
+  return {
+    sql: core.sql,
+    holder: { session: core.id, fiber: fiber.id, span: () => nameOf(span), purpose },
+    limits: limitsOf(core, options),
+    confirmCommit: options?.confirmCommit ?? core.confirmCommit,
+    leases: core.leases,
+    onTimeout: () => tooLong(core)
+  }
+}
 
 /** Takes a connection for a transaction that a fiber begins. */
 export const forTransaction = (

@@ -237,10 +237,8 @@ const writing = (core: Core) => ({
     "work",
     () => Effect.sync(() => changeUnit(core, SessionState.expireAll))
   ),
-  flush: Effect.withSpan(
-    exclusive(core, "Session.flush", "work", () => Levels.flush(core)),
-    "Session.flush",
-    untraced
+  flush: Effect.suspend(() =>
+    Effect.withSpan(exclusive(core, "Session.flush", "work", () => Levels.flush(core)), "Session.flush", untraced)
   )
 })
 
@@ -255,62 +253,114 @@ const looking = (core: Core) => ({
 
 const transacting = (core: Core) => ({
   begin: (options?: Parameters<SessionService["begin"]>[0]) =>
-    Effect.map(Blocks.beginScoped(core, options), (frame) => frame.handle!),
-  beginNested: Effect.map(Blocks.beginNestedScoped(core), (frame) => frame.handle!),
+    Effect.map(Blocks.beginScoped(core, options), (frame) => frame.handle!()),
+  beginNested: Effect.suspend(() => Effect.map(Blocks.beginNestedScoped(core), (frame) => frame.handle!())),
   withTransaction: (effect: Effect.Effect<never>, options?: Parameters<SessionService["begin"]>[0]) =>
     Blocks.withTransaction(core, effect, options),
   withNested: (effect: Effect.Effect<never>) => Blocks.withNested(core, effect),
   withConnection: withConnection(core),
-  commit: Effect.withSpan(Levels.commit(core), "Session.commit", untraced),
-  rollback: Effect.withSpan(Levels.rollback(core), "Session.rollback", untraced),
-  transaction: Effect.sync(() => Option.fromUndefinedOr(stateOf(core).frames[0]?.handle)),
+  commit: Effect.suspend(() => Effect.withSpan(Levels.commit(core), "Session.commit", untraced)),
+  rollback: Effect.suspend(() => Effect.withSpan(Levels.rollback(core), "Session.rollback", untraced)),
+  transaction: Effect.sync(() => Option.fromUndefinedOr(stateOf(core).frames[0]?.handle?.())),
   nestedTransaction: Effect.sync(() =>
-    Option.fromUndefinedOr(stateOf(core).frames.slice(1).findLast((frame) => frame.handle !== undefined)?.handle)
+    Option.fromUndefinedOr(stateOf(core).frames.slice(1).findLast((frame) => frame.handle !== undefined)?.handle?.())
   ),
   inTransaction: Effect.sync(() => stateOf(core).frames.length > 0),
   inNestedTransaction: Effect.sync(() => stateOf(core).frames.length > 1),
   isActive: Effect.sync(() => !stateOf(core).closed && failureOf(stateOf(core)) === undefined),
-  close: Blocks.close(core),
-  reset: Blocks.reset(core),
-  invalidate: Blocks.invalidate(core)
+  close: Effect.suspend(() => Blocks.close(core)),
+  reset: Effect.suspend(() => Blocks.reset(core)),
+  invalidate: Effect.suspend(() => Blocks.invalidate(core))
 })
 
-/** Makes the members of a session. */
+const others = (core: Core) => ({
+  get: get(core),
+  getOne: getOne(core),
+  load: load(core),
+  current: (target: unknown) =>
+    exclusive(
+      core,
+      "Session.current",
+      "work",
+      () => Effect.map(Reads.current(core, target), (row) => asGiven(core, target, row))
+    ),
+  refresh: (target: unknown, options?: RefreshOptions<Readonly<Record<string, unknown>>>) =>
+    exclusive(
+      core,
+      "Session.refresh",
+      "work",
+      () =>
+        Effect.map(
+          Reads.refresh(
+            core,
+            target,
+            options?.lock === undefined ? undefined : { ...options, lock: options.lock },
+            options?.attributes
+          ),
+          (row) => asGiven(core, target, row)
+        )
+    ),
+  withoutAutoflush,
+  info: core.info,
+  registry: core.registry
+})
+
+/**
+ * Makes the members of a session. They are named one by one: an object that is put together from others takes several
+ * times as long to make, and a program may make a session for each request.
+ */
 export const make = (core: Core): SessionService => {
+  const [w, r, l, t, o] = [writing(core), reading(core), looking(core), transacting(core), others(core)]
   const members = {
-    ...writing(core),
-    ...reading(core),
-    ...looking(core),
-    ...transacting(core),
-    get: get(core),
-    getOne: getOne(core),
-    load: load(core),
-    current: (target: unknown) =>
-      exclusive(
-        core,
-        "Session.current",
-        "work",
-        () => Effect.map(Reads.current(core, target), (row) => asGiven(core, target, row))
-      ),
-    refresh: (target: unknown, options?: RefreshOptions<Readonly<Record<string, unknown>>>) =>
-      exclusive(
-        core,
-        "Session.refresh",
-        "work",
-        () =>
-          Effect.map(
-            Reads.refresh(
-              core,
-              target,
-              options?.lock === undefined ? undefined : { ...options, lock: options.lock },
-              options?.attributes
-            ),
-            (row) => asGiven(core, target, row)
-          )
-      ),
-    withoutAutoflush,
-    info: core.info,
-    registry: core.registry
+    add: w.add,
+    addAll: w.addAll,
+    merge: w.merge,
+    update: w.update,
+    delete: w.delete,
+    link: w.link,
+    unlink: w.unlink,
+    expunge: w.expunge,
+    expungeAll: w.expungeAll,
+    expire: w.expire,
+    expireAll: w.expireAll,
+    flush: w.flush,
+    execute: r.execute,
+    all: r.all,
+    one: r.one,
+    first: r.first,
+    scalar: r.scalar,
+    scalars: r.scalars,
+    stream: r.stream,
+    streamScalars: r.streamScalars,
+    new: l.new,
+    dirty: l.dirty,
+    deleted: l.deleted,
+    identityMap: l.identityMap,
+    contains: l.contains,
+    isModified: l.isModified,
+    begin: t.begin,
+    beginNested: t.beginNested,
+    withTransaction: t.withTransaction,
+    withNested: t.withNested,
+    withConnection: t.withConnection,
+    commit: t.commit,
+    rollback: t.rollback,
+    transaction: t.transaction,
+    nestedTransaction: t.nestedTransaction,
+    inTransaction: t.inTransaction,
+    inNestedTransaction: t.inNestedTransaction,
+    isActive: t.isActive,
+    close: t.close,
+    reset: t.reset,
+    invalidate: t.invalidate,
+    get: o.get,
+    getOne: o.getOne,
+    load: o.load,
+    current: o.current,
+    refresh: o.refresh,
+    withoutAutoflush: o.withoutAutoflush,
+    info: o.info,
+    registry: o.registry
   }
   // The members are written over rows of any entity; their public types tie each row to its class.
   return register(members as unknown as SessionService, core)

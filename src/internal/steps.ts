@@ -100,10 +100,13 @@ export const factsOf = (
   core: Core,
   { connected }: Progress,
   mapping: EntityMapping | PairTable
-): Effect.Effect<TableFacts, SqlError.SqlError> =>
-  onTransaction(core, connected, core.catalog.get(mapping, connected.direct)).pipe(
-    Effect.map(Option.getOrElse(() => emptyFacts))
+): Effect.Effect<TableFacts, SqlError.SqlError> => {
+  const known = core.catalog.known(mapping)
+  return known !== undefined ? Effect.succeed(known) : Effect.map(
+    onTransaction(core, connected, core.catalog.get(mapping, connected.direct)),
+    Option.getOrElse(() => emptyFacts)
   )
+}
 
 /** Every statement of a flush goes to the transaction that it began in, or nowhere. */
 export const send = (
