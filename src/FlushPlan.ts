@@ -123,8 +123,7 @@ export const make = (
   registry: Registry
 ): Result.Result<FlushPlan, FlushError> =>
   Result.flatMap(Operations.collect(state), (operations) => {
-    // A row that is changed, alone, waits for nothing.
-    if (operations.length === 1 && operations[0]!._tag === "Update" && HashMap.isEmpty(state.pairs)) {
+    if (waitsForNothing(operations) && HashMap.isEmpty(state.pairs)) {
       return Result.succeed({ steps: [toStep(operations)] })
     }
     return Result.map(Order.order(operations, state, registry), (batches) => {
@@ -139,6 +138,13 @@ export const make = (
       }
     })
   })
+
+/** Whether there is one change of one row, with values that are all known. */
+const waitsForNothing = (operations: ReadonlyArray<Operations.Operation>): boolean => {
+  const [first] = operations
+  return operations.length === 1 && first?._tag === "Update" && first.ref === undefined &&
+    first.entry?.links === undefined
+}
 
 const byKey = (a: Operations.Operation, b: Operations.Operation): number => {
   const left = a._tag === "Insert" ? undefined : a.entry

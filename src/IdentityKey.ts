@@ -42,25 +42,27 @@ class IdentityKeyImpl implements IdentityKey {
     return TypeId
   }
   readonly entity: string
-  readonly values: ReadonlyArray<unknown>
   readonly token: string
-  constructor(entity: string, values: ReadonlyArray<unknown>) {
+  /** The only value; of a key of several, none. An array for each of many rows would be most of what a key takes. */
+  private readonly value: unknown
+  private all: ReadonlyArray<unknown> | undefined
+  constructor(entity: string, token: string, value: unknown, all: ReadonlyArray<unknown> | undefined) {
     this.entity = entity
-    this.values = values
-    const first = values[0]
-    if (values.length === 1 && typeof first === "number") {
-      this.token = `${entity} n${first};`
-      return
-    }
-    let token = `${entity} `
-    for (const value of values) token += tokenOf(value)
     this.token = token
+    this.value = value
+    this.all = all
+  }
+  get values(): ReadonlyArray<unknown> {
+    return this.all ??= [this.value]
   }
   [Hash.symbol](): number {
     return Hash.string(this.token)
   }
   [Equal.symbol](that: unknown): boolean {
     return that instanceof IdentityKeyImpl && that.token === this.token
+  }
+  toJSON(): unknown {
+    return { entity: this.entity, values: this.values, token: this.token }
   }
   toString(): string {
     return `${this.entity} ${format(this)}`
@@ -81,7 +83,34 @@ class IdentityKeyImpl implements IdentityKey {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (entity: string, values: ReadonlyArray<unknown>): IdentityKey => new IdentityKeyImpl(entity, values)
+export const make = (entity: string, values: ReadonlyArray<unknown>): IdentityKey => {
+  if (values.length === 1) return single(entity, values[0])
+  let token = `${entity} `
+  for (const value of values) token += tokenOf(value)
+  return new IdentityKeyImpl(entity, token, undefined, values)
+}
+
+/**
+ * Makes a key of an entity's name and its only key value.
+ *
+ * @example
+ * ```ts
+ * import { Equal } from "effect"
+ * import { IdentityKey } from "effect-sql-session"
+ *
+ * Equal.equals(IdentityKey.single("User", 1), IdentityKey.make("User", [1])) // => true
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const single = (entity: string, value: unknown): IdentityKey =>
+  new IdentityKeyImpl(
+    entity,
+    typeof value === "number" ? `${entity} n${value};` : `${entity} ${tokenOf(value)}`,
+    value,
+    undefined
+  )
 
 /**
  * Writes the values of a key as text, as errors and logs show it: `42`, or `(7, 42)` for several.

@@ -15,7 +15,7 @@ const keyOfRow = (
 ): IdentityKey.IdentityKey | Schema.SchemaError => {
   const [first] = mapping.key
   if (mapping.key.length === 1 && first!.codec.isPlain(row[first!.index])) {
-    return IdentityKey.make(mapping.name, [row[first!.index]])
+    return IdentityKey.single(mapping.name, row[first!.index])
   }
   const values: Array<unknown> = []
   for (const column of mapping.key) {

@@ -36,8 +36,6 @@ export interface Catalog {
     owner: Owner,
     connection: SqlConnection.Connection
   ) => Effect.Effect<Option.Option<TableFacts>, SqlError.SqlError>
-  /** What is known of a table without asking. */
-  readonly known: (owner: Owner) => TableFacts | undefined
   /** Forgets everything: after an error that says that the tables are not what they were. */
   readonly forget: () => void
   /** Texts of statements, kept as long as what they were made from. */
@@ -129,10 +127,11 @@ export const make = (registry: Registry): Catalog => {
       known = new Map()
       texts.clear()
     },
-    known: (owner) => known.get(owner),
-    get: (owner, connection) =>
-      Effect.suspend(() => known.has(owner) ? Effect.void : read(connection)).pipe(
-        Effect.map(() => Option.fromUndefinedOr(known.get(owner)))
-      )
+    get: (owner, connection) => {
+      const facts = known.get(owner)
+      return facts === undefined
+        ? Effect.map(read(connection), () => Option.fromUndefinedOr(known.get(owner)))
+        : Effect.succeedSome(facts)
+    }
   }
 }

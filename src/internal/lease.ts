@@ -349,20 +349,24 @@ const waiting = (
  * often one is there, and no timer is set.
  */
 export const acquire = (request: Request): Effect.Effect<Lease, SqlError.SqlError> =>
-  Effect.uninterruptibleMask((restore) => {
-    const scope = Scope.makeUnsafe()
-    const reserve = Effect.forkDetach(Scope.provide(request.sql.reserve, scope), { startImmediately: true })
-    return Effect.flatMap(reserve, (reserving) => {
-      const reserved = reserving.pollUnsafe()
-      if (reserved !== undefined && Exit.isSuccess(reserved)) {
-        return Effect.succeed(make(request, reserved.value, scope))
-      }
-      return Effect.map(
+  Effect.uninterruptibleMask((restore) => acquireWith(request, restore))
+
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** As `acquire`, where interruptions are held back already: `restore` lets them come while it waits. */
+export const acquireWith = (request: Request, restore: Restore): Effect.Effect<Lease, SqlError.SqlError> => {
+  const scope = Scope.makeUnsafe()
+  const reserve = Effect.forkDetach(Scope.provide(request.sql.reserve, scope), { startImmediately: true })
+  return Effect.flatMap(reserve, (reserving) => {
+    const reserved = reserving.pollUnsafe()
+    return reserved !== undefined && Exit.isSuccess(reserved)
+      ? Effect.succeed(make(request, reserved.value, scope))
+      : Effect.map(
         Effect.onError(restore(waiting(request, reserving)), (cause) => Scope.close(scope, Exit.failCause(cause))),
         (inner) => make(request, inner, scope)
       )
-    })
   })
+}
 
 /** Runs one statement on a connection that is lent for it. */
 const once = <A>(
@@ -372,7 +376,7 @@ const once = <A>(
   Effect.uninterruptibleMask((restore) =>
     Effect.withFiber((fiber) =>
       Effect.flatMap(
-        restore(acquire(request(fiber))),
+        acquireWith(request(fiber), restore),
         (lease) => Effect.onExit(restore(run(lease.connection)), () => lease.close)
       )
     )

@@ -1,5 +1,5 @@
 /** Loads what a relation leads to: from memory where it is known, else for all peers of the row at once. */
-import { Effect, Option } from "effect"
+import { Effect, HashSet, Option } from "effect"
 import type * as Entity from "../Entity.ts"
 import type * as IdentityKey from "../IdentityKey.ts"
 import type * as Relation from "../Relation.ts"
@@ -91,7 +91,7 @@ const readCollections = Effect.fnUntraced(function*(
   core: Core,
   relation: MappedRelation,
   parents: ReadonlyArray<IdentityKey.IdentityKey>
-): Effect.fn.Return<void, Reads.ReadError> {
+): Effect.fn.Return<RelationRows.Rows, Reads.ReadError> {
   yield* Reads.beginFor(core, false)
   const rows = yield* RelationRows.related(core, relation, parents)
   changeUnit(core, (unit) =>
@@ -100,6 +100,7 @@ const readCollections = Effect.fnUntraced(function*(
       relation,
       parents.map((parent) => [parent, (rows.get(parent.token) ?? []).map(({ key }) => key)])
     ))
+  return rows
 })
 
 /** Flushes before a statement: what this deletes leads nowhere any more. */
@@ -299,8 +300,10 @@ export const collected = Effect.fnUntraced(function*(
   parents: ReadonlyArray<IdentityKey.IdentityKey>
 ): Effect.fn.Return<RelationRows.Rows, Reads.ReadError> {
   const lacking = parents.filter((key) => known(core, relation, key) === undefined)
-  if (lacking.length > 0) yield* readCollections(core, relation, lacking)
-  const { collections } = unitOf(core)
+  const read = lacking.length > 0 ? yield* readCollections(core, relation, lacking) : undefined
+  const { collections, deleted } = unitOf(core)
+  // What was just read is all that there is, unless some of it is to be deleted.
+  if (read !== undefined && lacking.length === parents.length && HashSet.size(deleted) === 0) return read
   return new Map(parents.map((parent) => [
     parent.token,
     attachedOf(core, Collections.get(collections, relation, parent) ?? [])

@@ -252,19 +252,18 @@ export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
 
 /** The values of an instance's key, in the order of the mapping. */
 export const keyOf = (mapping: EntityMapping, instance: Readonly<Record<string, unknown>>): IdentityKey.IdentityKey =>
-  IdentityKey.make(
-    mapping.name,
-    mapping.key.length === 1 ? [instance[mapping.key[0]!.field]] : mapping.key.map(({ field }) => instance[field])
-  )
+  mapping.key.length === 1
+    ? IdentityKey.single(mapping.name, instance[mapping.key[0]!.field])
+    : IdentityKey.make(mapping.name, mapping.key.map(({ field }) => instance[field]))
 
 /** The key that an identity names: a bare value, or a record of values for a key of several fields. */
 export const keyOfIdentity = (mapping: EntityMapping, id: unknown): IdentityKey.IdentityKey =>
-  IdentityKey.make(
-    mapping.name,
-    mapping.key.length === 1
-      ? [id]
-      : mapping.key.map((column) => (id as Readonly<Record<string, unknown>> | null)?.[column.field])
-  )
+  mapping.key.length === 1
+    ? IdentityKey.single(mapping.name, id)
+    : IdentityKey.make(
+      mapping.name,
+      mapping.key.map((column) => (id as Readonly<Record<string, unknown>> | null)?.[column.field])
+    )
 
 /** A key as the value of a field that refers to it: in an `Option`, where the field has one. */
 export const lift = (column: Column | undefined, value: unknown): unknown => {

@@ -125,7 +125,7 @@ type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, 
 
 export interface Options {
   /** Gets a connection for a root; a savepoint, or a root in an outer transaction, needs none. */
-  readonly lease?: Effect.Effect<Lease, SqlError.SqlError> | undefined
+  readonly lease?: ((restore: Restore) => Effect.Effect<Lease, SqlError.SqlError>) | undefined
   /** Makes the wait for a connection interruptible; all else here is not. */
   readonly restore: Restore
   /**
@@ -213,11 +213,11 @@ const fateOf = (exit: Outcome, lease: Lease | undefined, isDurable: () => boolea
 const withLease = <E>(
   sql: SqlClient.SqlClient,
   transaction: Effect.Effect<void, E>,
-  acquire: Effect.Effect<Lease, SqlError.SqlError>,
+  acquire: (restore: Restore) => Effect.Effect<Lease, SqlError.SqlError>,
   onLease: (lease: Lease) => void
 ): Effect.Effect<void, E | SqlError.SqlError> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(acquire), (lease) =>
+    Effect.flatMap(acquire(restore), (lease) =>
       Effect.withFiber((fiber) => {
         onLease(lease)
         lease.enter(fiber.context)

@@ -71,8 +71,8 @@ export const forTransaction = (
   core: Core,
   fiber: Fiber.Fiber<unknown, unknown>,
   options: TransactionOptions | undefined
-): Effect.Effect<Lease.Lease, SqlError.SqlError> =>
-  Effect.suspend(() => Lease.acquire(request(core, fiber, "transaction", options)))
+): (restore: Lease.Restore) => Effect.Effect<Lease.Lease, SqlError.SqlError> =>
+(restore) => Lease.acquireWith(request(core, fiber, "transaction", options), restore)
 
 /** What runs each statement on a connection of its own. */
 export const forReads = (core: () => Core): SqlConnection.Connection =>

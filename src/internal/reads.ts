@@ -43,6 +43,10 @@ export const Autoflush = Context.Reference<boolean>("effect-sql-session/internal
 export const autoflush = (core: Core): Effect.Effect<void, FlushFailure> =>
   Effect.withFiber((fiber) => core.autoflush && fiber.getRef(Autoflush) ? flush(core) : Effect.void)
 
+/** Goes on after that flush: at once, where there is nothing to write. */
+const afterFlush = <A>(core: Core, next: () => Effect.Effect<A, FlushFailure>): Effect.Effect<A, FlushFailure> =>
+  SessionState.isClean(unitOf(core)) ? next() : Effect.flatMap(autoflush(core), next)
+
 export const beginFor = (
   core: Core,
   needed: boolean
@@ -218,7 +222,7 @@ export const get = (
     const before = inMemory(core, key, false)
     if (before === "deleted" && !isAddedAgain(core, key)) return Effect.succeedNone
     if (typeof before !== "string" && !mustRead) return Effect.succeedSome(before)
-    return Effect.flatMap(autoflush(core), () => {
+    return afterFlush(core, () => {
       const after = inMemory(core, key, true)
       if (after === "deleted") return Effect.succeedNone
       if (after !== "unknown" && !mustRead) return Effect.succeedSome(after)

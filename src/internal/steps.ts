@@ -1,6 +1,6 @@
 /** Runs the steps of a flush, one statement each, and keeps what came back. */
 import type { Schema } from "effect"
-import { Effect, Option, Result } from "effect"
+import { Effect, Exit, Option, Result } from "effect"
 import type { SqlError } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import type * as FlushPlan from "../FlushPlan.ts"
@@ -101,9 +101,10 @@ export const factsOf = (
   { connected }: Progress,
   mapping: EntityMapping | PairTable
 ): Effect.Effect<TableFacts, SqlError.SqlError> => {
-  const known = core.catalog.known(mapping)
-  return known !== undefined ? Effect.succeed(known) : Effect.map(
-    onTransaction(core, connected, core.catalog.get(mapping, connected.direct)),
+  const facts = core.catalog.get(mapping, connected.direct)
+  // What is known already needs no connection.
+  return Effect.mapEager(
+    Exit.isExit(facts) ? facts : onTransaction(core, connected, facts),
     Option.getOrElse(() => emptyFacts)
   )
 }
