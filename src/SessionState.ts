@@ -375,8 +375,6 @@ export const updatePending = (
   orphans: Linking.adopted(self.orphans, `#${pending.ref.id}`, patched, pending.values)
 })
 
-const unchanged: ReadonlyArray<string> = []
-
 /**
  * Makes the entry of a row as it was just read.
  *
@@ -389,17 +387,7 @@ export const entryOf = (
   key: IdentityKey.IdentityKey,
   row: Row,
   batch?: Batch
-): Entry => ({
-  key,
-  mapping,
-  committed: row,
-  value: row,
-  changed: unchanged,
-  links: undefined,
-  deferred: undefined,
-  epoch: self.epoch,
-  batch
-})
+): Entry => new Entries.ReadEntry(key, mapping, row, self.epoch, batch)
 
 /**
  * Takes in rows as they were just read. What they replace is forgotten, changes included.

@@ -1,9 +1,41 @@
 /** Small steps of the state's transitions on entries. */
 import { Equal, HashMap, HashSet } from "effect"
 import type { IdentityKey } from "../IdentityKey.ts"
-import type { Entry, Pending, Row, SessionState } from "../SessionState.ts"
+import type { Batch, Entry, Pending, Row, SessionState } from "../SessionState.ts"
 import * as Linking from "./linking.ts"
 import type * as Mapping from "./mapping.ts"
+
+const unchanged: ReadonlyArray<string> = []
+
+/**
+ * The entry of a row as it was just read. A class, not a literal: of a literal that makes many objects which live for a
+ * while, V8 makes all later ones in the old part of its heap. There they are collected late, and each keeps its row.
+ */
+export class ReadEntry implements Entry {
+  readonly key: IdentityKey
+  readonly mapping: Mapping.EntityMapping
+  readonly committed: Row
+  readonly value: Row
+  readonly changed = unchanged
+  readonly links = undefined
+  readonly deferred = undefined
+  readonly epoch: number
+  readonly batch: Batch | undefined
+  constructor(
+    key: IdentityKey,
+    mapping: Mapping.EntityMapping,
+    row: Row,
+    epoch: number,
+    batch: Batch | undefined
+  ) {
+    this.key = key
+    this.mapping = mapping
+    this.committed = row
+    this.value = row
+    this.epoch = epoch
+    this.batch = batch
+  }
+}
 
 /** Whether a key is in a set. Most sets are empty, and a look into one takes the hash of the key all the same. */
 export const isIn = (keys: HashSet.HashSet<string>, { token }: IdentityKey): boolean =>
