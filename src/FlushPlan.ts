@@ -161,10 +161,7 @@ const toStep = (batch: ReadonlyArray<Operations.Operation>): Step => {
       return Step.Insert({
         mapping,
         columns: first.columns,
-        rows: inserts.sort((a, b) => a.pending.ref.id - b.pending.ref.id).map((insert) => ({
-          ref: insert.pending.ref,
-          values: insert.columns.map((column) => insert.values[column.field])
-        }))
+        rows: inserts.sort((a, b) => a.pending.ref.id - b.pending.ref.id).map((insert) => new Operations.Row(insert))
       })
     }
     case "Update": {

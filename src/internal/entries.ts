@@ -1,5 +1,6 @@
 /** Small steps of the state's transitions on entries. */
 import { Equal, HashMap, HashSet } from "effect"
+import type { EntityRef } from "../Entity.ts"
 import type { IdentityKey } from "../IdentityKey.ts"
 import type { Batch, Entry, Pending, Row, SessionState } from "../SessionState.ts"
 import * as Linking from "./linking.ts"
@@ -34,6 +35,18 @@ export class ReadEntry implements Entry {
     this.value = row
     this.epoch = epoch
     this.batch = batch
+  }
+}
+
+/** A row that was added; a class for the same reason. */
+export class AddedRow implements Pending {
+  readonly ref: EntityRef<unknown, unknown>
+  readonly mapping: Mapping.EntityMapping
+  readonly values: Row
+  constructor(ref: EntityRef<unknown, unknown>, mapping: Mapping.EntityMapping, values: Row) {
+    this.ref = ref
+    this.mapping = mapping
+    this.values = values
   }
 }
 

@@ -41,6 +41,16 @@ export interface Delete {
 
 export type Operation = Insert | Update | Delete
 
+/** What a step writes of an insert. */
+export class Row {
+  readonly ref: Entity.EntityRef<unknown, unknown>
+  readonly values: ReadonlyArray<unknown>
+  constructor({ columns, pending, values }: Insert) {
+    this.ref = pending.ref
+    this.values = columns.map(({ field }) => values[field])
+  }
+}
+
 /** The key of a pending row, where the program gave it. */
 export const knownKey = (pending: SessionState.Pending): IdentityKey.IdentityKey | undefined => {
   for (const column of pending.mapping.key) {
@@ -75,14 +85,22 @@ const columnsOf = (mapping: EntityMapping, isWritten: (field: string) => boolean
   return columns
 }
 
-const insertOf = (pending: SessionState.Pending, known: IdentityKey.IdentityKey | undefined): Insert => ({
-  _tag: "Insert",
-  mapping: pending.mapping,
-  pending,
-  columns: columnsOf(pending.mapping, (field) => pending.values[field] !== undefined),
-  known,
-  values: pending.values
-})
+/** A class, since there may be many: see `ReadEntry`. */
+class NewRow implements Insert {
+  readonly _tag = "Insert"
+  readonly mapping: EntityMapping
+  readonly pending: SessionState.Pending
+  readonly columns: ReadonlyArray<Column>
+  readonly known: IdentityKey.IdentityKey | undefined
+  values: SessionState.Row
+  constructor(pending: SessionState.Pending, known: IdentityKey.IdentityKey | undefined) {
+    this.mapping = pending.mapping
+    this.pending = pending
+    this.columns = columnsOf(pending.mapping, (field) => pending.values[field] !== undefined)
+    this.known = known
+    this.values = pending.values
+  }
+}
 
 const none: ReadonlyArray<Column> = []
 
@@ -146,7 +164,7 @@ export const collect = (
     const pending = SessionState.withWritten(state, added)
     const known = knownKey(pending)
     if (known === undefined) {
-      operations.push(insertOf(pending, known))
+      operations.push(new NewRow(pending, known))
       continue
     }
     if (taken.has(known.token)) {
@@ -155,7 +173,7 @@ export const collect = (
     taken.add(known.token)
     const entry = SessionState.entryFor(state, known)
     if (entry === undefined) {
-      operations.push(insertOf(pending, known))
+      operations.push(new NewRow(pending, known))
     } else if (deletes.delete(entry)) {
       operations.push(switchOf(entry, pending))
     } else {

@@ -30,6 +30,22 @@ export interface Progress {
   readonly switched: Map<SessionState.Entry, number>
 }
 
+/** A class, since there may be many: see `ReadEntry`. */
+class Inserted implements InsertedRow {
+  readonly id: number
+  readonly key: IdentityKey.IdentityKey
+  readonly row: SessionState.Row
+  readonly mapping: EntityMapping
+  constructor(id: number, key: IdentityKey.IdentityKey, row: SessionState.Row, mapping: EntityMapping) {
+    this.id = id
+    this.key = key
+    this.row = row
+    this.mapping = mapping
+  }
+}
+
+type InsertedRow = SessionState.Written["inserted"][number]
+
 const succeed = Effect.fromResult
 
 /** The value that a column ref stands for, once its row is written. */
@@ -170,7 +186,7 @@ const insertRows = Effect.fnUntraced(function*(
     if (wrong !== undefined) return yield* wrong
     const instance = Hydrate.finished(mapping, made[index]!)
     const { id } = rows[index]!.ref
-    progress.inserted.set(id, { id, key: keyOf(mapping, instance), row: instance, mapping })
+    progress.inserted.set(id, new Inserted(id, keyOf(mapping, instance), instance, mapping))
   }
 })
 

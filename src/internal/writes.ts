@@ -7,6 +7,7 @@ import { DetachedInstanceError, type NotPersistentError, type ObjectDeletedError
 import * as SessionState from "../SessionState.ts"
 import * as Collections from "./collections.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
+import * as Entries from "./entries.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
 import * as Linking from "./linking.ts"
@@ -87,11 +88,10 @@ const addChecked = (
   rows: ReadonlyArray<SessionState.Row>
 ): ReadonlyArray<Entity.EntityRef<unknown, unknown>> => {
   const { nextRef } = unitOf(core)
-  const pending = rows.map((values, index): SessionState.Pending => ({
-    ref: Entity.makeRef<unknown, unknown>(mapping.entity, nextRef + index, core),
-    mapping,
-    values
-  }))
+  const pending = rows.map((values, index) => {
+    const ref = Entity.makeRef<unknown, unknown>(mapping.entity, nextRef + index, core)
+    return new Entries.AddedRow(ref, mapping, values)
+  })
   changeUnit(core, (unit) => pending.reduce(withoutTombstone, SessionState.addAll(unit, pending)))
   return pending.map(({ ref }) => ref)
 }
