@@ -30,7 +30,8 @@ const series: ReadonlyArray<Series> = [
     title: "flush 10 changes, n users loaded",
     unit: "change",
     sizes: [100, 1000, 10_000, 100_000],
-    units: () => 10
+    // 20 flushes, one after the other.
+    units: () => 200
   },
   {
     workload: "load",

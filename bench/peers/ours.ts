@@ -137,6 +137,7 @@ const stream = inSession(Effect.fnUntraced(function*(session, { watch }) {
 }))
 
 const changed = 10
+const flushes = 20
 
 const flush = inSession(Effect.fnUntraced(function*(session, { token, watch }) {
   const loaded = yield* session.all(users)
@@ -147,9 +148,9 @@ const flush = inSession(Effect.fnUntraced(function*(session, { token, watch }) {
     yield* session.flush
   })
   // BEGIN, and the garbage that the load has left, are no part of what a flush costs.
-  yield* change(-1)
+  for (let i = 1; i <= 5; i++) yield* change(-i)
   watch.start()
-  yield* change(token)
+  for (let i = 0; i < flushes; i++) yield* change(token * flushes + i)
   watch.stop()
   yield* session.rollback
 }))

@@ -1,7 +1,7 @@
 /** What a transaction has written, for whoever listens to tables and rows: told when it is committed. */
 
 /** The ids of rows by the name of their table; none for what is known of a whole table only. */
-export type Keys = ReadonlyMap<string, ReadonlyArray<unknown>>
+type Keys = ReadonlyMap<string, ReadonlyArray<unknown>>
 
 /** The keys of one flush, or of one query, after those of the ones before it. */
 export interface Announced {

@@ -65,6 +65,8 @@ const unionGuard = (
   ast: SchemaAST.Union,
   guardOf: (ast: SchemaAST.AST) => Guard | undefined
 ): Guard | undefined => {
+  // Only the schema can tell that no second member takes the value.
+  if (ast.options?.mode === "oneOf") return undefined
   const guards: Array<Guard> = []
   for (const type of ast.types) {
     const guard = guardOf(type)

@@ -59,7 +59,7 @@ export const byNumber = (rows: ReadonlyArray<Pending>, next: number): ReadonlyAr
   let first = next
   for (const { ref: { id } } of rows) if (id < first) first = id
   if (next - first > 2 * rows.length) return [...rows].sort((a, b) => a.ref.id - b.ref.id)
-  const placed = new Array<Pending | undefined>(next - first).fill(undefined)
+  const placed = Array.from<Pending | undefined>({ length: next - first })
   for (const row of rows) placed[row.ref.id - first] = row
   return placed.filter((row) => row !== undefined)
 }

@@ -107,26 +107,28 @@ export const patched = (mapping: EntityMapping, before: Row, values: Row): Row =
   return instance
 }
 
-const extended = new WeakMap<object, Row>()
+/** The names alone: a weak map holds what it knows of an instance beyond its end, and that would be all that it includes. */
+const extended = new WeakMap<object, ReadonlyArray<string>>()
 
 /** An instance with more fields than its entity has: what a query has included. */
-export const extend = (instance: Row, more: Row): Row => {
+export const extend = (instance: Row, more: Row, names: ReadonlyArray<string> = Object.keys(more)): Row => {
   const whole = Object.assign(instance, more)
-  extended.set(whole, more)
+  extended.set(whole, names)
   return whole
 }
 
 /** Says that a field was included in an instance. */
-export const isIncluded = (instance: object, field: string): boolean =>
-  Object.hasOwn(extended.get(instance) ?? {}, field)
+export const isIncluded = (instance: object, field: string): boolean => extended.get(instance)?.includes(field) === true
 
 /** An instance without what was included in it. */
 export const plain = (mapping: EntityMapping, given: Row): Row => extended.has(given) ? instance(mapping, given) : given
 
 /** A newer version of an instance, with what was included in the older one. */
 export const asExtended = (mappingOf: (entity: unknown) => EntityMapping, older: unknown, newer: Row): Row => {
-  const more = extended.get(older as object)
-  return more === undefined || newer === older ? newer : extend(instance(mappingOf(newer.constructor), newer), more)
+  const names = extended.get(older as object)
+  if (names === undefined || newer === older) return newer
+  const more = Object.fromEntries(names.map((name) => [name, (older as Row)[name]]))
+  return extend(instance(mappingOf(newer.constructor), newer), more, names)
 }
 
 /** Makes instances of rows whose columns stand in the order of the mapping, from `offset` on. */

@@ -90,6 +90,28 @@ export interface Input {
 
 const noRefs: ReadonlyArray<string> = []
 
+interface Sorted extends Input {
+  readonly values: Record<string, unknown>
+  /** What is left for the schema: to check, to fill, or to refuse. */
+  readonly rest: ReadonlyArray<string>
+}
+
+/** Takes what is right into the values at once: most inputs are, whole. */
+const sorted = ({ guards, names, optional }: Shape, given: Row): Sorted => {
+  const values: Record<string, unknown> = {}
+  let refs = noRefs
+  let rest = noRefs
+  for (const name of names) {
+    const value = given[name]
+    const isGiven = value !== undefined || name in given
+    if (!isGiven && optional.has(name)) continue
+    if (Entity.isColumnRef(value)) refs = [...refs, name]
+    else if (!isGiven || guards.get(name)?.(value) !== true) rest = [...rest, name]
+    values[name] = value
+  }
+  return { values, refs, rest }
+}
+
 /** Makes the values of a row from an input, application defaults included; column refs stay as they are. */
 export const insert = (mapping: EntityMapping, input: unknown): Effect.Effect<Input, Schema.SchemaError> => {
   if (typeof input !== "object" || input === null) return Effect.fail(notAnObject(mapping))
@@ -97,18 +119,7 @@ export const insert = (mapping: EntityMapping, input: unknown): Effect.Effect<In
   const shape = shapeOf(mapping, "insert")
   const wrong = unknownField(shape, given)
   if (wrong !== undefined) return Effect.fail(unexpected(mapping, "insert", wrong))
-  const values: Record<string, unknown> = {}
-  let refs = noRefs
-  // What is left for the schema: to check, to fill, or to refuse.
-  let rest = noRefs
-  for (const name of shape.names) {
-    const value = given[name]
-    const isGiven = value !== undefined || name in given
-    if (!isGiven && shape.optional.has(name)) continue
-    if (Entity.isColumnRef(value)) refs = [...refs, name]
-    else if (!isGiven || shape.guards.get(name)?.(value) !== true) rest = [...rest, name]
-    values[name] = value
-  }
+  const { refs, rest, values } = sorted(shape, given)
   if (rest.length === 0) return Effect.succeed({ values, refs })
   return Effect.mapEager(make(mapping, structOf(shape, rest), given), (made) => {
     for (const name of rest) {

@@ -348,7 +348,7 @@ const waiting = (
  * Waits for a connection of the pool, no longer than its limit. The wait can be interrupted; nothing is left of it. Most
  * often one is there, and no timer is set.
  */
-export const acquire = (request: Request): Effect.Effect<Lease, SqlError.SqlError> =>
+const acquire = (request: Request): Effect.Effect<Lease, SqlError.SqlError> =>
   Effect.uninterruptibleMask((restore) => acquireWith(request, restore))
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>

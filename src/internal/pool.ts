@@ -1,6 +1,6 @@
 /** Asks the pool of the client for connections, and tells the one who waits too long who holds them. */
 import { PgClient } from "@effect/sql-pg"
-import { Effect, type Fiber, Option, Predicate, type Tracer } from "effect"
+import { type Effect, type Fiber, Option, Predicate, type Tracer } from "effect"
 import { type SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { AcquireTimeoutError } from "../SessionError.ts"
 import type { TransactionOptions } from "../Transaction.ts"

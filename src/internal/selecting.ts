@@ -118,7 +118,8 @@ const including = Effect.fnUntraced(function*(
   return rows.map(({ key, value }) => {
     const made = instances.get(key.token) ?? Hydrate.extend(
       Hydrate.instance(mapping, value),
-      Object.fromEntries(found.map(([name, included]) => [name, included.get(key.token)]))
+      Object.fromEntries(found.map(([name, included]) => [name, included.get(key.token)])),
+      names
     )
     instances.set(key.token, made)
     return made
