@@ -161,7 +161,9 @@ const toStep = (batch: ReadonlyArray<Operations.Operation>): Step => {
       return Step.Insert({
         mapping,
         columns: first.columns,
-        rows: inserts.sort((a, b) => a.pending.ref.id - b.pending.ref.id).map((insert) => new Operations.Row(insert))
+        rows: inserts.sort((a, b) => a.pending.ref.id - b.pending.ref.id).map((insert) =>
+          new Operations.InsertedRow(insert)
+        )
       })
     }
     case "Update": {
@@ -172,11 +174,7 @@ const toStep = (batch: ReadonlyArray<Operations.Operation>): Step => {
         defaults: first.defaults,
         kind: first.kind,
         guards: first.guards,
-        rows: updates.sort(byKey).map((update) => ({
-          entry: update.entry,
-          ref: update.ref,
-          values: update.columns.map((column) => update.values[column.field])
-        }))
+        rows: updates.sort(byKey).map((update) => new Operations.UpdatedRow(update))
       })
     }
     case "Delete": {

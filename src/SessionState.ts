@@ -387,7 +387,7 @@ export const entryOf = (
   key: IdentityKey.IdentityKey,
   row: Row,
   batch?: Batch
-): Entry => new Entries.ReadEntry(key, mapping, row, self.epoch, batch)
+): Entry => Entries.ofRow(key, mapping, row, self.epoch, batch)
 
 /**
  * Takes in rows as they were just read. What they replace is forgotten, changes included.
@@ -426,7 +426,7 @@ export const seenAgain = (
     entries: HashMap.mutate(self.entries, (map) => {
       for (const { token } of keys) {
         const entry = HashMap.get(map, token)
-        if (Option.isSome(entry)) HashMap.set(map, token, { ...entry.value, batch })
+        if (Option.isSome(entry)) HashMap.set(map, token, Entries.withBatch(entry.value, batch))
       }
     })
   }
@@ -467,7 +467,7 @@ const setEntry = (
 export const update = (self: SessionState, entry: Entry, value: Row, patched: Iterable<string>): SessionState => {
   const fields = Array.isArray(patched) ? patched as ReadonlyArray<string> : Array.from(patched)
   const links = Entries.linksWithout(entry, fields)
-  const next = { ...entry, value, changed: Entries.changedFields(entry, value, fields), links }
+  const next = Entries.withChanges(entry, value, Entries.changedFields(entry, value, fields), links)
   return setEntry(self, next, fields, Linking.adopted(self.orphans, entry.key.token, fields, value))
 }
 

@@ -6,37 +6,69 @@ import type { Batch, Entry, Pending, Row, SessionState } from "../SessionState.t
 import * as Linking from "./linking.ts"
 import type * as Mapping from "./mapping.ts"
 
-const unchanged: ReadonlyArray<string> = []
+/** What an entry knows beside its key and its mapping. */
+type Known = Omit<Entry, "key" | "mapping">
 
 /**
- * The entry of a row as it was just read. A class, not a literal: of a literal that makes many objects which live for a
- * while, V8 makes all later ones in the old part of its heap. There they are collected late, and each keeps its row.
+ * A class, not a literal: of a literal that makes many objects which live for a while, V8 makes all later ones in the old
+ * part of its heap. There they are collected late, and each keeps its row.
  */
-export class ReadEntry implements Entry {
+class EntryImpl implements Entry {
   readonly key: IdentityKey
   readonly mapping: Mapping.EntityMapping
   readonly committed: Row
   readonly value: Row
-  readonly changed = unchanged
-  readonly links = undefined
-  readonly deferred = undefined
+  readonly changed: ReadonlyArray<string>
+  readonly links: Entry["links"]
+  readonly deferred: Row | undefined
   readonly epoch: number
   readonly batch: Batch | undefined
-  constructor(
-    key: IdentityKey,
-    mapping: Mapping.EntityMapping,
-    row: Row,
-    epoch: number,
-    batch: Batch | undefined
-  ) {
+  constructor(key: IdentityKey, mapping: Mapping.EntityMapping, known: Known) {
     this.key = key
     this.mapping = mapping
-    this.committed = row
-    this.value = row
-    this.epoch = epoch
-    this.batch = batch
+    this.committed = known.committed
+    this.value = known.value
+    this.changed = known.changed
+    this.links = known.links
+    this.deferred = known.deferred
+    this.epoch = known.epoch
+    this.batch = known.batch
   }
 }
+
+const unchanged: ReadonlyArray<string> = []
+
+/** The entry of a row as it was just read. */
+export const ofRow = (
+  key: IdentityKey,
+  mapping: Mapping.EntityMapping,
+  row: Row,
+  epoch: number,
+  batch: Batch | undefined
+): Entry =>
+  new EntryImpl(key, mapping, {
+    committed: row,
+    value: row,
+    changed: unchanged,
+    links: undefined,
+    deferred: undefined,
+    epoch,
+    batch
+  })
+
+/** An entry with other changes than before. */
+export const withChanges = (
+  { batch, committed, deferred, epoch, key, mapping }: Entry,
+  value: Row,
+  changed: ReadonlyArray<string>,
+  links: Entry["links"]
+): Entry => new EntryImpl(key, mapping, { committed, value, changed, links, deferred, epoch, batch })
+
+/** An entry that came again, with others. */
+export const withBatch = (
+  { changed, committed, deferred, epoch, key, links, mapping, value }: Entry,
+  batch: Batch
+): Entry => new EntryImpl(key, mapping, { committed, value, changed, links, deferred, epoch, batch })
 
 /** A row that was added; a class for the same reason. */
 export class AddedRow implements Pending {

@@ -41,8 +41,20 @@ export interface Delete {
 
 export type Operation = Insert | Update | Delete
 
+/** What a step writes of an update. */
+export class UpdatedRow {
+  readonly entry: SessionState.Entry | undefined
+  readonly ref: Entity.EntityRef<unknown, unknown> | undefined
+  readonly values: ReadonlyArray<unknown>
+  constructor({ columns, entry, ref, values }: Update) {
+    this.entry = entry
+    this.ref = ref
+    this.values = columns.map(({ field }) => values[field])
+  }
+}
+
 /** What a step writes of an insert. */
-export class Row {
+export class InsertedRow {
   readonly ref: Entity.EntityRef<unknown, unknown>
   readonly values: ReadonlyArray<unknown>
   constructor({ columns, pending, values }: Insert) {
@@ -85,7 +97,7 @@ const columnsOf = (mapping: EntityMapping, isWritten: (field: string) => boolean
   return columns
 }
 
-/** A class, since there may be many: see `ReadEntry`. */
+/** A class, since there may be many: see `EntryImpl`. */
 class NewRow implements Insert {
   readonly _tag = "Insert"
   readonly mapping: EntityMapping
@@ -107,6 +119,30 @@ const none: ReadonlyArray<Column> = []
 const guardsOf = (state: SessionState.SessionState, entry: SessionState.Entry): ReadonlyArray<Column> =>
   HashMap.isEmpty(state.guards) ? none : Option.getOrElse(HashMap.get(state.guards, entry.key.token), () => none)
 
+class ChangedRow implements Update {
+  readonly _tag = "Update"
+  readonly mapping: EntityMapping
+  readonly kind = "change"
+  readonly entry: SessionState.Entry
+  readonly ref = undefined
+  readonly columns: ReadonlyArray<Column>
+  readonly defaults = none
+  readonly guards: ReadonlyArray<Column>
+  values: SessionState.Row
+  constructor(
+    entry: SessionState.Entry,
+    columns: ReadonlyArray<Column>,
+    guards: ReadonlyArray<Column>,
+    values: SessionState.Row
+  ) {
+    this.mapping = entry.mapping
+    this.entry = entry
+    this.columns = columns
+    this.guards = guards
+    this.values = values
+  }
+}
+
 const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): Update => {
   const values: Record<string, unknown> = {}
   for (const field of entry.changed) values[field] = entry.value[field]
@@ -115,17 +151,12 @@ const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): 
     const written = SessionState.valueOfRef(state, link)
     values[field] = Option.isSome(written) ? lift(entry.mapping.byField.get(field), written.value) : link
   }
-  return {
-    _tag: "Update",
-    mapping: entry.mapping,
-    kind: "change",
+  return new ChangedRow(
     entry,
-    ref: undefined,
-    columns: columnsOf(entry.mapping, (field) => Object.hasOwn(values, field)),
-    defaults: none,
-    guards: guardsOf(state, entry),
+    columnsOf(entry.mapping, (field) => Object.hasOwn(values, field)),
+    guardsOf(state, entry),
     values
-  }
+  )
 }
 
 /** A row that is deleted and inserted again under its key becomes one update, as SQLAlchemy's "row switch". */

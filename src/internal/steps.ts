@@ -30,7 +30,7 @@ export interface Progress {
   readonly switched: Map<SessionState.Entry, number>
 }
 
-/** A class, since there may be many: see `ReadEntry`. */
+/** A class, since there may be many: see `EntryImpl`. */
 class Inserted implements InsertedRow {
   readonly id: number
   readonly key: IdentityKey.IdentityKey
