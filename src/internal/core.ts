@@ -70,7 +70,10 @@ export const level = (): Level => ({ endedByHand: false, parked: undefined })
 
 /** A connection that joined programs see. */
 export interface Gate extends SqlConnection.Connection {
-  readonly core: Core
+  /** The `id` of the session: a context that outlives the transaction must not keep the session itself. */
+  readonly session: number
+  /** Forgets the session; whatever is asked for from here on fails. */
+  readonly close: () => void
 }
 
 /** The connection of the open transaction. */

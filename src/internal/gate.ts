@@ -130,32 +130,52 @@ const statement = (core: Core, gate: SqlConnection.Connection, run: Run): Run =>
     ))
   })
 
+/** What a gate leads to. */
+interface Behind {
+  readonly core: Core
+  readonly inner: SqlConnection.Connection
+}
+
 /** Makes the gate to a connection whose transaction has the given depth in the client's count. */
-const make = (core: Core, inner: SqlConnection.Connection, base: number): Gate => {
-  const pass = <A>(sql: string, run: Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> => {
-    const match = control.exec(sql)
-    const ending = match === null ? endingStatement(sql) : undefined
-    if (ending !== undefined) return Effect.fail(notHere(ending))
-    const index = match === null ? 0 : Number(match[2]) - base
-    const gated = match === null
-      ? statement(core, gate, run)
-      : match[1] === "SAVEPOINT"
-      ? savepoint(core, gate, index, run)
-      : match[1] === "RELEASE SAVEPOINT"
-      ? release(core, gate, index, run)
-      : rollback(core, gate, index, run)
-    return gated as Effect.Effect<A, SqlError.SqlError>
+const make = (core: Core, connection: SqlConnection.Connection, base: number): Gate => {
+  let behind: Behind | undefined = { core, inner: connection }
+  const pass = <A>(
+    sql: string,
+    run: (inner: SqlConnection.Connection) => Effect.Effect<A, SqlError.SqlError>
+  ): Effect.Effect<A, SqlError.SqlError> => {
+    if (behind === undefined) return Effect.fail(ended())
+    return through(gate, behind, base, sql, run(behind.inner)) as Effect.Effect<A, SqlError.SqlError>
   }
   const gate: Gate = {
-    core,
-    execute: (sql, params, transform) => pass(sql, inner.execute(sql, params, transform)),
-    executeRaw: (sql, params) => pass(sql, inner.executeRaw(sql, params)),
-    executeValues: (sql, params) => pass(sql, inner.executeValues(sql, params)),
-    executeValuesUnprepared: (sql, params) => pass(sql, inner.executeValuesUnprepared(sql, params)),
-    executeUnprepared: (sql, params, transform) => pass(sql, inner.executeUnprepared(sql, params, transform)),
+    session: core.id,
+    close: () => {
+      behind = undefined
+    },
+    execute: (sql, params, transform) => pass(sql, (inner) => inner.execute(sql, params, transform)),
+    executeRaw: (sql, params) => pass(sql, (inner) => inner.executeRaw(sql, params)),
+    executeValues: (sql, params) => pass(sql, (inner) => inner.executeValues(sql, params)),
+    executeValuesUnprepared: (sql, params) => pass(sql, (inner) => inner.executeValuesUnprepared(sql, params)),
+    executeUnprepared: (sql, params, transform) =>
+      pass(sql, (inner) => inner.executeUnprepared(sql, params, transform)),
     executeStream: (sql, params, transform) => Cursor.stream(gate, sql, params, transform)
   }
   return gate
+}
+
+const through = (gate: Gate, { core }: Behind, base: number, sql: string, run: Run): Run => {
+  const match = control.exec(sql)
+  const ending = match === null ? endingStatement(sql) : undefined
+  if (ending !== undefined) return Effect.fail(notHere(ending))
+  if (match === null) return statement(core, gate, run)
+  const index = Number(match[2]) - base
+  switch (match[1]) {
+    case "SAVEPOINT":
+      return savepoint(core, gate, index, run)
+    case "RELEASE SAVEPOINT":
+      return release(core, gate, index, run)
+    default:
+      return rollback(core, gate, index, run)
+  }
 }
 
 /** Puts a gate into the level that `sql.withTransaction` made, and says what the session holds now. */
@@ -166,4 +186,19 @@ export const install = (core: Core, id: Level, services: Context.Context<never>)
   ;(tuple as [SqlConnection.Connection, number])[0] = gate
   setLevelId(tuple, id)
   change(core, (state) => ({ ...state, connected: { gate, direct: inner, base } }))
+}
+
+/**
+ * Lets go of a session whose transaction has ended. The client's bookkeeping keeps the levels for a while, and what they
+ * lead to: that must not be all that the session has loaded.
+ */
+export const uninstall = (core: Core): void => {
+  const { connected, frames } = stateOf(core)
+  connected?.gate.close()
+  for (const { parked } of frames) {
+    const tuple = parked === undefined
+      ? undefined
+      : Context.getOrUndefined(parked.services, core.sql.transactionService)
+    if (tuple !== undefined) setLevelId(tuple, undefined)
+  }
 }

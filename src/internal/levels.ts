@@ -247,7 +247,8 @@ const failureFrom = (exit: Exit.Exit<void, SqlError.SqlError>): Effect.Effect<ne
 }
 
 /** Ends the root in memory. */
-export const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionState.SessionState): void =>
+export const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionState.SessionState): void => {
+  Gate.uninstall(core)
   change(core, (state) => ({
     ...state,
     unit: unit(state.unit),
@@ -256,6 +257,7 @@ export const settle = (core: Core, unit: (unit: SessionState.SessionState) => Se
     failure: undefined,
     unwinding: false
   }))
+}
 
 /** Runs one hook, and the other whatever the first one did. */
 const bothOf = <E>(one: Effect.Effect<void, E>, other: Effect.Effect<void, E>): Effect.Effect<void, E> =>
@@ -340,24 +342,31 @@ export const endThrough = (core: Core, operation: string, frame: Frame, how: How
     return index === frames.length - 1 ? ended : Effect.andThen(end, endThrough(core, operation, frame, how))
   })
 
-/** A hook cannot end the transaction of the operation that runs it. */
-const inHook = (core: Core): Effect.Effect<boolean> =>
-  Effect.withFiber((fiber) => Effect.succeed(insideOf(core, fiber) !== undefined))
+/** Ends what may end by hand: a hook cannot end the transaction of the operation that runs it. */
+const byHand = (
+  core: Core,
+  operation: string,
+  how: How,
+  frame: Frame | undefined,
+  end: () => Effect.Effect<void, CommitError>
+): Effect.Effect<void, CommitError> =>
+  Effect.withFiber((fiber) => {
+    if (insideOf(core, fiber) !== undefined) return Effect.fail(new TransactionAlreadyBegunError({ operation }))
+    const before: Effect.Effect<void, CommitError> = how === "commit"
+      ? exclusive(core, operation, "work", () => flushCommitting(core, frame))
+      : exclusive(core, operation, "end", () => Effect.void)
+    return Effect.flatMap(before, end)
+  })
 
 /** Ends a level before its block does. */
 const endByHand = (core: Core, operation: string, frame: Frame, how: How): Effect.Effect<void, CommitError> =>
-  Effect.gen(function*() {
-    if (yield* inHook(core)) return yield* new TransactionAlreadyBegunError({ operation })
-    if (how === "commit") yield* exclusive(core, operation, "work", () => flushCommitting(core, frame))
-    else yield* exclusive(core, operation, "end", () => Effect.void)
-    yield* endFlushed(core, operation, frame, how)
-  })
+  byHand(core, operation, how, frame, () => endFlushed(core, operation, frame, how))
 
 const endFlushed = (core: Core, operation: string, frame: Frame, how: How): Effect.Effect<void, CommitError> =>
-  Effect.gen(function*() {
+  Effect.suspend(() => {
     const inside = stateOf(core).frames.slice(Math.max(0, indexOf(stateOf(core), frame)))
-    if (!isOpen(core, frame)) return yield* new TransactionClosedError({ operation })
-    yield* Effect.ensuring(
+    if (!isOpen(core, frame)) return Effect.fail(new TransactionClosedError({ operation }))
+    return Effect.ensuring(
       endThrough(core, operation, frame, how),
       Effect.sync(() => {
         for (const level of inside) if (!isOpen(core, level)) level.id.endedByHand = true
@@ -368,21 +377,27 @@ const endFlushed = (core: Core, operation: string, frame: Frame, how: How): Effe
     )
   })
 
-const endRoot = (core: Core, how: How): Effect.Effect<void, CommitError> =>
-  Effect.gen(function*() {
-    const operation = `Session.${how}`
-    if (yield* inHook(core)) return yield* new TransactionAlreadyBegunError({ operation })
-    if (how === "commit") yield* exclusive(core, operation, "work", () => flushCommitting(core, undefined))
-    else yield* exclusive(core, operation, "end", () => Effect.void)
+const endRoot = (core: Core, how: How): Effect.Effect<void, CommitError> => {
+  const operation = `Session.${how}`
+  return byHand(core, operation, how, undefined, () => {
     const root = stateOf(core).frames[0]
     // The flush may have begun the transaction that is to be committed.
-    if (root !== undefined) return yield* endFlushed(core, operation, root, how)
-    yield* exclusive(core, operation, "end", () =>
-      Effect.sync(() =>
-        settle(core, (unit) =>
-          how === "commit" ? SessionState.committed(unit, core.expireOnCommit) : SessionState.rolledBack(unit))
-      ))
+    if (root !== undefined) return endFlushed(core, operation, root, how)
+    return exclusive(
+      core,
+      operation,
+      "end",
+      () =>
+        Effect.sync(() =>
+          settle(
+            core,
+            (unit) =>
+              how === "commit" ? SessionState.committed(unit, core.expireOnCommit) : SessionState.rolledBack(unit)
+          )
+        )
+    )
   })
+}
 
 /** Commits the root transaction by hand; without one, what is pending is written first. */
 export const commit = (core: Core): Effect.Effect<void, CommitError> => endRoot(core, "commit")

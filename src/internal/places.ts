@@ -57,17 +57,17 @@ export type Place = Frame | "idle" | "ended"
 const levelId = Symbol("effect-sql-session/internal/places/levelId")
 
 interface Numbered {
-  [levelId]?: Level
+  [levelId]?: Level | undefined
 }
 
 /** Tells the levels of joined programs apart: by what the client keeps of one in their contexts. */
-export const setLevelId = (level: object, id: Level): void => {
+export const setLevelId = (level: object, id: Level | undefined): void => {
   ;(level as Numbered)[levelId] = id
 }
 
 const levelOf = (core: Core, state: CoreState, fiber: AnyFiber): number | "ended" => {
   const level = Context.getOrUndefined(fiber.context, core.sql.transactionService)
-  if (level === undefined || (level[0] as Partial<Gate>).core !== core) return 0
+  if (level === undefined || (level[0] as Partial<Gate>).session !== core.id) return 0
   if (level[0] !== state.connected?.gate) return "ended"
   const index = level[1] - state.connected.base
   const frame = state.frames[index]
