@@ -11,6 +11,8 @@ interface Series {
   readonly title: string
   readonly unit: string
   readonly sizes: ReadonlyArray<number>
+  /** The number of repeats of the smallest sizes. */
+  readonly most: number
   /** What one repeat of a size does of what is counted. */
   readonly units: (size: number) => number
 }
@@ -22,6 +24,7 @@ const series: ReadonlyArray<Series> = [
     title: "load n users as entities",
     unit: "row",
     sizes: [100, 1000, 10_000, 100_000, 1_000_000],
+    most: 300,
     units: (size) => size
   },
   {
@@ -30,6 +33,7 @@ const series: ReadonlyArray<Series> = [
     title: "flush 10 changes, n users loaded",
     unit: "change",
     sizes: [100, 1000, 10_000, 100_000],
+    most: 10,
     // 20 flushes, one after the other.
     units: () => 200
   },
@@ -39,6 +43,7 @@ const series: ReadonlyArray<Series> = [
     title: "session.load of the posts of each of n users, 2 for each",
     unit: "user",
     sizes: [10, 100, 1000, 10_000, 100_000],
+    most: 300,
     units: (size) => size
   }
 ]
@@ -64,7 +69,7 @@ const pointOf = (samples: ReadonlyArray<Sample>, size: number, units: number): P
   cpu: 1000 * median(samples.map(({ cpu }) => cpu)) / units
 })
 
-const repeatsOf = (size: number): number => Math.max(3, Math.min(300, Math.round(300_000 / size)))
+const repeatsOf = ({ most }: Series, size: number): number => Math.max(3, Math.min(most, Math.round(300_000 / size)))
 
 export const grow = Effect.fn("grow")(function*(options: Options) {
   const lines = yield* Effect.forEach(series, (one) =>
@@ -72,7 +77,13 @@ export const grow = Effect.fn("grow")(function*(options: Options) {
       Effect.forEach(one.sizes, (size) =>
         Effect.map(
           Effect.scoped(
-            measure(one.workload, { ...options, peers: one.peers, count: size, repeats: repeatsOf(size), rounds: 1 })
+            measure(one.workload, {
+              ...options,
+              peers: one.peers,
+              count: size,
+              repeats: repeatsOf(one, size),
+              rounds: 1
+            })
           ),
           ({ samples }) => ({ size, samples })
         )),

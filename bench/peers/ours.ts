@@ -138,6 +138,7 @@ const stream = inSession(Effect.fnUntraced(function*(session, { watch }) {
 
 const changed = 10
 const flushes = 20
+const settling = 200
 
 const flush = inSession(Effect.fnUntraced(function*(session, { token, watch }) {
   const loaded = yield* session.all(users)
@@ -148,7 +149,7 @@ const flush = inSession(Effect.fnUntraced(function*(session, { token, watch }) {
     yield* session.flush
   })
   // BEGIN, and the garbage that the load has left, are no part of what a flush costs.
-  for (let i = 1; i <= 5; i++) yield* change(-i)
+  for (let i = 1; i <= settling; i++) yield* change(-i)
   watch.start()
   for (let i = 0; i < flushes; i++) yield* change(token * flushes + i)
   watch.stop()
