@@ -340,7 +340,7 @@ export class SessionClosedError
 }
 
 /**
- * Fails a flush that cannot be written. All but the last reason are found before anything is sent.
+ * Fails a flush that cannot be written. All but the last two reasons are found before anything is sent.
  *
  * - `cycle`: rows refer to each other, and none of their keys is nullable.
  * - `missingKey`: a ref in a row stands for one that the session does not hold any more.
@@ -350,6 +350,8 @@ export class SessionClosedError
  *   the relation has no cascade.
  * - `secondOwner`: a row that is deleted with its only owner is linked to another one (`single_parent` in SQLAlchemy).
  * - `notWritten`: the database has left out rows without an error, as a trigger or a rule can make it.
+ * - `endless`: 100 flushes of one commit have not written everything, since a hook adds rows after each. `detail` names
+ *   the hook and the entities.
  *
  * @example
  * ```ts
@@ -383,7 +385,8 @@ export class FlushError extends Schema.TaggedError<FlushError>("effect-sql-sessi
       "uniqueSwap",
       "notNullable",
       "secondOwner",
-      "notWritten"
+      "notWritten",
+      "endless"
     ]),
     detail: Schema.String
   }

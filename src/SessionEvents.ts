@@ -114,11 +114,14 @@ export type State = "transient" | "pending" | "persistent" | "deleted" | "detach
 export interface SessionEvents {
   /** Before a flush that has something to write. It may still add, change, link and delete. */
   readonly beforeFlush?: Handler | undefined
-  /** After a flush, in the transaction. What it adds waits for the next flush, which a commit does. */
+  /**
+   * After a flush, in the transaction. What it adds waits for the next flush; a commit flushes until nothing waits, at
+   * most 100 times. Let it look at what was written: one that always adds has no end, and is a `FlushError`.
+   */
   readonly afterFlush?: ((changes: Changes) => Handler) | undefined
   /** After `BEGIN`. */
   readonly afterBegin?: Handler | undefined
-  /** Before the last flush of a transaction that is to be committed. */
+  /** Once, before the last flushes of a transaction that is to be committed. */
   readonly beforeCommit?: Handler | undefined
   /** After a commit. A failure does not undo it. */
   readonly afterCommit?: Handler | undefined

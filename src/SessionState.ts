@@ -205,6 +205,24 @@ export const isClean = (self: SessionState): boolean =>
   HashMap.isEmpty(self.pairs) && HashMap.isEmpty(self.orphans) && HashMap.isEmpty(self.replaced)
 
 /**
+ * Names the entities, and the tables of pairs, that the next flush writes.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const waiting = (self: SessionState): ReadonlyArray<string> =>
+  Array.from(
+    new Set([
+      ...pendingRows(self).map(({ mapping }) => mapping.name),
+      ...dirtyEntries(self).map(({ mapping }) => mapping.name),
+      ...deletedEntries(self).map(({ mapping }) => mapping.name),
+      ...Array.from(HashMap.values(self.pairs), ({ table }) => table.name),
+      ...Array.from(HashMap.values(self.orphans), ({ foreignKey }) => foreignKey.child),
+      ...Array.from(HashMap.values(self.replaced), ({ foreignKey }) => foreignKey.child)
+    ])
+  )
+
+/**
  * Gives a pending row in which refs to written rows are the values that they stand for.
  *
  * @category getters

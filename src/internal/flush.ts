@@ -3,7 +3,7 @@ import { Cause, Effect, type Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import * as FlushPlan from "../FlushPlan.ts"
 import type * as IdentityKey from "../IdentityKey.ts"
-import type { FlushError, FlushFailure, SessionEventError, UsageError } from "../SessionError.ts"
+import { FlushError, type FlushFailure, type SessionEventError, type UsageError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Cascade from "./cascade.ts"
 import { markFailed } from "./connection.ts"
@@ -82,11 +82,26 @@ const execute = Effect.fnUntraced(function*(
   }
   const overtaken = outlivedError(core, life, "Session.flush")
   if (overtaken !== undefined) return yield* overtaken
-  const written = writtenOf(progress)
-  changeUnit(core, () => Passive.settled(SessionState.flushed(unit, written), written, passive, core.registry))
-  yield* Reacting.flushed(core, unit, written)
-  yield* Events.afterFlush(core, written)
+  const rows = writtenOf(progress)
+  changeUnit(core, () => Passive.settled(SessionState.flushed(unit, rows), rows, passive, core.registry))
+  yield* Reacting.flushed(core, unit, rows)
+  yield* Events.afterFlush(core, rows)
 })
+
+/** Plans and writes what waits. A hook that runs after `BEGIN` may add to it: then the plan is made again. */
+const written = (
+  core: Core,
+  begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>
+): Effect.Effect<void, StepError | SessionEventError | UsageError> =>
+  Effect.flatMap(cascaded(core, begin), ({ passive, state }) => {
+    const before = unitOf(core)
+    return Effect.flatMap(Effect.fromResult(FlushPlan.make(state, core.registry)), (plan) => {
+      const run = execute(core, state, passive, plan)
+      return plan.steps.length === 0
+        ? run
+        : Effect.andThen(begin, Effect.suspend(() => unitOf(core) === before ? run : written(core, begin)))
+    })
+  })
 
 const schemaChanged = (error: FlushFailure): boolean =>
   error._tag === "SqlError" && error.reason._tag === "SqlSyntaxError"
@@ -112,14 +127,42 @@ export const flush = (
     const { life, unit } = stateOf(core)
     if (SessionState.isClean(unit)) return Effect.void
     return Events.beforeFlush(core).pipe(
-      Effect.andThen(cascaded(core, begin)),
-      Effect.flatMap(({ passive, state }) =>
-        Effect.flatMap(Effect.fromResult(FlushPlan.make(state, core.registry)), (plan) =>
-          plan.steps.length === 0
-            ? execute(core, state, passive, plan)
-            : Effect.andThen(begin, execute(core, state, passive, plan)))
-      ),
+      Effect.andThen(written(core, begin)),
       Effect.tapError((error) => Effect.sync(() => schemaChanged(error) && core.catalog.forget())),
       Effect.onError((cause) => Effect.sync(() => markAfter(core, life, cause)))
     )
+  })
+
+/** The flushes of one commit, at the most (as in SQLAlchemy). */
+const mostRounds = 100
+
+/** The hooks that run after a flush has written: what waits then, they have added. */
+const hookOf = ({ events }: Core): string =>
+  (["afterFlush", "onTransition"] as const).filter((name) => events[name] !== undefined).join(" or ")
+
+const endless = (core: Core): FlushError => {
+  const entities = SessionState.waiting(unitOf(core))
+  return new FlushError({
+    entity: entities[0] ?? "",
+    reason: "endless",
+    detail: `${mostRounds} flushes have not written everything, and ${entities.join(", ")} still waits: the hook ` +
+      `${hookOf(core)} changes rows after each flush. Let it do so only where what was written asks for it.`
+  })
+}
+
+/**
+ * Flushes until nothing waits: what a hook adds after one flush is written by the next. A commit, and the end of a
+ * savepoint that is kept, leave nothing behind.
+ */
+export const flushAll = (
+  core: Core,
+  begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>,
+  rounds = mostRounds
+): Effect.Effect<void, FlushFailure> =>
+  Effect.suspend(() => {
+    const { life, unit } = stateOf(core)
+    if (SessionState.isClean(unit)) return Effect.void
+    return rounds > 0
+      ? Effect.andThen(flush(core, begin), flushAll(core, begin, rounds - 1))
+      : Effect.onError(Effect.fail(endless(core)), (cause) => Effect.sync(() => markAfter(core, life, cause)))
   })

@@ -306,19 +306,22 @@ const endTop = (core: Core, frame: Frame, how: How): Effect.Effect<void, CommitE
   return how === "commit" ? commitRoot(core, frame) : rollbackRoot(core, frame)
 }
 
-const flushBefore = (core: Core, how: How): Effect.Effect<void, FlushFailure> =>
-  how === "commit" ? flush(core) : Effect.void
+/** Flushes until nothing waits: before what ends here is kept. */
+const flushAll = (core: Core): Effect.Effect<void, FlushFailure> => Flush.flushAll(core, ensureBegun(core))
 
-/** The last flush before a level ends; of the root, the hook comes before it, and may still add to it. */
+const flushBefore = (core: Core, how: How): Effect.Effect<void, FlushFailure> =>
+  how === "commit" ? flushAll(core) : Effect.void
+
+/** The last flushes before a level ends; of the root, the hook comes before them, and may still add to them. */
 export const flushCommitting = (core: Core, frame: Frame | undefined): Effect.Effect<void, FlushFailure> =>
   Effect.suspend(() => {
     const { frames, unit } = stateOf(core)
     const isRoot = frame === undefined ? frames.length > 0 || !SessionState.isClean(unit) : frames[0]?.id === frame.id
-    if (!isRoot) return flush(core)
+    if (!isRoot) return flushAll(core)
     const { life } = stateOf(core)
     return Effect.flatMap(Events.beforeCommit(core), (): Effect.Effect<void, FlushFailure> => {
       const overtaken = outlivedError(core, life, "Session.commit")
-      return overtaken === undefined ? flush(core) : Effect.fail(overtaken)
+      return overtaken === undefined ? flushAll(core) : Effect.fail(overtaken)
     })
   })
 
