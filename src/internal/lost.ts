@@ -18,6 +18,29 @@ export const isLost = (error: unknown): error is SqlError.SqlError =>
   error instanceof SqlError.SqlError &&
   (error.reason._tag === "ConnectionError" || fatal.test(codeOf(error) ?? ""))
 
+interface ServerError {
+  readonly code?: unknown
+  readonly routine?: unknown
+}
+
+const serverErrorOf = (error: unknown): ServerError | undefined =>
+  error instanceof SqlError.SqlError ? error.reason.cause as ServerError | undefined : undefined
+
+/**
+ * Whether a prepared statement does not fit the tables any more: they were changed since. The code is that of everything
+ * that is not supported, and the message is translated; the routine of the server is neither.
+ */
+const isChangedPlan = (error: unknown): boolean => {
+  const cause = serverErrorOf(error)
+  return cause?.code === "0A000" && cause.routine === "RevalidateCachedQuery"
+}
+
+/** Whether the server has lost what the driver has prepared, or it is of no use any more. */
+export const isOutdated = (error: unknown): boolean => serverErrorOf(error)?.code === "26000" || isChangedPlan(error)
+
+/** Whether the server itself has answered with this error. */
+export const isAnswer = (error: SqlError.SqlError): boolean => codeOf(error) !== undefined
+
 /** The first error of a lost connection in a cause. */
 export const lostIn = (cause: Cause.Cause<unknown>): SqlError.SqlError | undefined => {
   for (const reason of cause.reasons) {

@@ -1,0 +1,130 @@
+/** Ends a transaction on a connection that is lent: what became of it is known here, where `COMMIT` and `ROLLBACK` pass. */
+import { Cause, Context, Effect, Exit, Option } from "effect"
+import type { SqlError } from "effect/sql"
+import * as Lost from "./lost.ts"
+import * as Settle from "./settle.ts"
+import { close, discard, type Ended, type Inside, watched } from "./watching.ts"
+
+/** A rollback takes no time: a server that does not answer it is not there. */
+const rollbackLimit = 5_000
+
+const limitOf = ({ limits }: Inside): number => Math.min(rollbackLimit, limits.reply)
+
+/** Ends the lease with its transaction. The client's callbacks run next in this fiber, and are not to find it there. */
+const finish = (inside: Inside, ended: Ended, release = close(inside)): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    inside.ended = ended
+    fiber.setContext(inside.outside ?? Context.omit(inside.sql.transactionService)(fiber.context))
+    const { onCommit } = inside
+    return ended.outcome === "committed" && onCommit !== undefined ? Effect.map(release, onCommit) : release
+  })
+
+/** A COMMIT can fail before it is run, and its transaction is still open then. The next statement tells. */
+const closeIfIdle = (inside: Inside): Effect.Effect<void> =>
+  Effect.matchCauseEffect(
+    watched(inside, inside.inner.executeUnprepared("SELECT 1", [], undefined), limitOf(inside)),
+    { onSuccess: () => close(inside), onFailure: () => discard(inside) }
+  )
+
+const assignedId = "SELECT pg_current_xact_id_if_assigned()::text"
+
+/** The id of the transaction, if it has written. One that has failed has none to ask for, and cannot commit. */
+const transactionId = (inside: Inside): Effect.Effect<string | undefined, SqlError.SqlError> =>
+  !inside.confirmCommit
+    ? Effect.undefined
+    : watched(inside, inside.inner.executeValues(assignedId, []), inside.limits.reply).pipe(
+      Effect.map((rows) => rows[0]?.[0] as string | null ?? undefined),
+      Effect.catch((error) => inside.lost === undefined ? Effect.undefined : Effect.fail(error))
+    )
+
+/** What the client takes for the reply to a COMMIT. */
+const committed = { command: "COMMIT" }
+
+/** The connection was lost during COMMIT: only the server knows. */
+const afterLoss = (
+  inside: Inside,
+  transactionId: string | undefined,
+  cause: Cause.Cause<SqlError.SqlError>
+): Effect.Effect<unknown, SqlError.SqlError> => {
+  const unknown = Effect.andThen(
+    finish(inside, { outcome: "unknown", transactionId }),
+    Effect.failCause(cause)
+  )
+  if (transactionId === undefined) return unknown
+  return Effect.flatMap(
+    Effect.andThen(close(inside), Settle.statusOf(inside.sql, transactionId)),
+    (status): Effect.Effect<unknown, SqlError.SqlError> => {
+      switch (status) {
+        case "committed":
+          return Effect.as(finish(inside, { outcome: "committed" }), committed)
+        case "rolledBack":
+          return Effect.andThen(
+            finish(inside, { outcome: "rolledBack" }),
+            Effect.fail(Lost.notCommitted(transactionId, Cause.squash(cause)))
+          )
+        case "unknown":
+          return unknown
+      }
+    }
+  )
+}
+
+/** What becomes of the connection, where the failure of a COMMIT says that nothing was committed. */
+const outcomeOf = (
+  inside: Inside,
+  cause: Cause.Cause<SqlError.SqlError>,
+  sent: boolean
+): Effect.Effect<void> | undefined => {
+  if (!sent) return discard(inside)
+  const error = Cause.findErrorOption(cause)
+  const isAnswered = Option.isSome(error) && inside.lost === undefined && Lost.isAnswer(error.value)
+  return isAnswered ? closeIfIdle(inside) : undefined
+}
+
+/**
+ * The driver fails at once, before it writes, on a connection that it knows to be lost: nothing was committed. What a
+ * write makes happen comes with the next tick at the earliest.
+ */
+export const commit = (
+  inside: Inside,
+  run: Effect.Effect<unknown, SqlError.SqlError>
+): Effect.Effect<unknown, SqlError.SqlError> =>
+  Effect.uninterruptible(Effect.flatMap(
+    Effect.onError(transactionId(inside), () => finish(inside, { outcome: "rolledBack" })),
+    (id) => {
+      let sent = false
+      const sending = Effect.suspend(() => {
+        process.nextTick(() => {
+          sent = true
+        })
+        return watched(inside, run, inside.limits.reply)
+      })
+      return Effect.flatMap(Effect.exit(sending), (exit): Effect.Effect<unknown, SqlError.SqlError> => {
+        if (Exit.isSuccess(exit)) {
+          const isCommitted = (exit.value as { readonly command?: unknown } | undefined)?.command !== "ROLLBACK"
+          return Effect.as(finish(inside, { outcome: isCommitted ? "committed" : "rolledBack" }), exit.value)
+        }
+        const release = outcomeOf(inside, exit.cause, sent)
+        return release === undefined
+          ? afterLoss(inside, id, exit.cause)
+          : Effect.andThen(finish(inside, { outcome: "rolledBack" }, release), exit)
+      })
+    }
+  ))
+
+/** A connection that cannot roll back is discarded: the server does it by itself, and the rollback has succeeded. */
+export const rollback = (
+  inside: Inside,
+  run: Effect.Effect<unknown, SqlError.SqlError>
+): Effect.Effect<unknown> =>
+  Effect.uninterruptible(Effect.suspend(() => {
+    const wasWell = inside.lost === undefined
+    return Effect.matchCauseEffect(watched(inside, run, limitOf(inside)), {
+      onSuccess: (value) => Effect.as(finish(inside, { outcome: "rolledBack" }), value),
+      onFailure: (cause) =>
+        Effect.suspend(() => {
+          inside.ended ??= { outcome: "rolledBack", cleanup: wasWell ? cause : undefined }
+          return Effect.as(discard(inside), [])
+        })
+    })
+  }))
