@@ -7,6 +7,7 @@
 import { type Option, Predicate, Schema } from "effect"
 import type { VariantSchema } from "effect/schema"
 import { Model } from "effect/schema"
+import type { kinds } from "./internal/differenceKinds.ts"
 
 const ColumnRefTypeId = "~effect-sql-session/ColumnRef"
 const EntityRefTypeId = "~effect-sql-session/EntityRef"
@@ -67,6 +68,46 @@ export interface Mapping<F, PK> {
    * `StaleDataError`.
    */
   readonly optimisticLock?: "dirty" | undefined
+  /** Where the database differs from the mapping on purpose: `Registry.verify` does not report it. */
+  readonly intended?: ReadonlyArray<IntendedDifference> | undefined
+}
+
+/**
+ * What a difference that `Registry.verify` reports is about: a table or a column that is not there (or that no field
+ * fills), the type of a column, whether it is nullable, who fills it, the keys, what `ON DELETE` does, the version.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type DifferenceKind = typeof kinds[number]
+
+/**
+ * A difference between a mapping and the database that is meant: all of a kind, or those of one field, relation or
+ * column.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity } from "effect-sql-session"
+ *
+ * class Invoice extends Entity.Class<Invoice>("Invoice")({
+ *   id: Schema.Int,
+ *   // The column is nullable since an import of old rows, which the program does not read.
+ *   number: Schema.String
+ * }, {
+ *   table: "invoices",
+ *   primaryKey: "id",
+ *   intended: [{ kind: "nullability", of: "number" }, { kind: "column", of: "imported_by" }]
+ * }) {}
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface IntendedDifference {
+  readonly kind: DifferenceKind
+  /** The field, the relation, or a column that no field has; without it, every difference of the kind is intended. */
+  readonly of?: string | undefined
 }
 
 /**

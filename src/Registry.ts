@@ -118,12 +118,18 @@ export const make = (options: {
 }
 
 /**
- * Compares the mappings with the live database: tables, columns, types, nullability, keys and foreign keys, tables of
- * pairs, and `ON DELETE` where a relation leaves deletes to it. Use it when a program starts, or in a test, to find a
- * migration that was forgotten.
+ * Compares the mappings with the live database: tables and columns; types, through domains, with the elements of arrays,
+ * the labels of enums and the lengths that a schema limits itself to; nullability; who fills a column that an insert
+ * leaves out, and which columns only the database writes; primary, unique and foreign keys, those that no relation
+ * follows too; what `ON DELETE` does where a relation says it; tables of pairs. Use it when a program starts, or in a
+ * test, to find a migration that was forgotten.
  *
  * Fails with one `MappingError` for all differences at once: they stand in `differences`, and in the message. What a type
- * cannot tell (a transformation that takes anything) is not compared.
+ * cannot tell (a transformation that takes anything) is not compared. Of a view only the columns and their types are. A
+ * column that the function of an insert trigger names counts as filled. Codecs of the client's own are respected: one
+ * value of each type is read through it.
+ *
+ * Where the database differs on purpose, the mapping says so: `intended`.
  *
  * @example
  * ```ts

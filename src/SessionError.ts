@@ -9,6 +9,7 @@
  */
 import { Schema } from "effect"
 import type { SqlError } from "effect/sql"
+import * as DifferenceKinds from "./internal/differenceKinds.ts"
 
 /**
  * Fails `getOne`, `Result.one` and `session.one` when there is no such row.
@@ -458,7 +459,12 @@ export class MappingError extends Schema.TaggedError<MappingError>("effect-sql-s
     /** Of `Registry.verify`: everything in which the mappings and the database differ. */
     differences: Schema.optionalKey(Schema.Array(Schema.Struct({
       entity: Schema.String,
+      /** The field, or the relation. */
       field: Schema.optionalKey(Schema.String),
+      /** A column that no field has. */
+      column: Schema.optionalKey(Schema.String),
+      /** What a mapping names to say that the difference is intended. */
+      kind: Schema.Literals(DifferenceKinds.kinds),
       detail: Schema.String
     })))
   }

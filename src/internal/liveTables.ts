@@ -1,28 +1,46 @@
 /** What the live database has of tables: their columns and keys, and what they lack. */
 import { Array as Arr, Effect } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import type { DifferenceKind } from "../Entity.ts"
+import * as ClientReads from "./clientReads.ts"
+import { columnsSql, keysSql } from "./liveTablesSql.ts"
 
-export interface LiveColumn {
+/** A type as the driver sees it: a domain is what it is made of, however deep. */
+interface LiveType {
+  readonly oid: number
+  /** The labels of an enum; none for other types. */
+  readonly labels: ReadonlyArray<string> | undefined
+}
+
+export interface LiveColumn extends LiveType {
   readonly name: string
   readonly type: string
-  /** What the driver reads a value of the type as. */
-  readonly reads: Reads
+  /** The most characters that the type holds; none where it has no such limit. */
+  readonly length: number | undefined
+  /** What the client reads a value of the type as. */
+  readonly reads: ClientReads.Reads
+  /** Of an array: its elements, and what the client reads them as. */
+  readonly element: LiveType & { readonly reads: ClientReads.Reads } | undefined
   readonly nullable: boolean
-  /** The database fills it when an insert leaves it out. */
+  /** Who writes the column: a program may write it, or `GENERATED ALWAYS` keeps programs out. */
+  readonly generated: "expression" | "identity" | undefined
+  /** The database fills it when an insert leaves it out: a default, an identity, an expression, or a trigger. */
   readonly filled: boolean
 }
 
-interface LiveKey {
+export interface LiveKey {
   readonly kind: "primary" | "unique" | "foreign"
   readonly columns: ReadonlyArray<string>
-  /** Of a foreign key: the OID of the table that it leads to, its columns, and what a delete there does here. */
+  /** Of a foreign key: the OID of the table that it references, its columns, and what a delete there does here. */
   readonly target: string
   readonly targetColumns: ReadonlyArray<string>
   readonly onDelete: OnDelete
+  readonly enforced: boolean
 }
 
 export interface LiveTable {
   readonly oid: string
+  readonly kind: "table" | "partitioned" | "foreign" | "view"
   readonly columns: ReadonlyMap<string, LiveColumn>
   readonly keys: ReadonlyArray<LiveKey>
 }
@@ -30,33 +48,22 @@ export interface LiveTable {
 /** Tables by their names, as SQL has them. */
 export type Tables = ReadonlyMap<string, LiveTable>
 
-/** One difference between a mapping and the database. */
-export interface Difference {
-  readonly entity: string
-  readonly field?: string
+/** What a difference is about, and in which words. */
+export interface Detail {
+  readonly kind: DifferenceKind
   readonly detail: string
 }
 
-export type Reads = "boolean" | "number" | "bigint" | "string" | "date" | "bytes" | "json" | "array" | "other"
+/** One difference between a mapping and the database. */
+export interface Difference extends Detail {
+  readonly entity: string
+  /** The field, or the relation. */
+  readonly field?: string
+  /** A column that no field has. */
+  readonly column?: string
+}
 
-type OnDelete = "no action" | "restrict" | "cascade" | "set null" | "set default"
-
-const readsByOid: ReadonlyMap<number, Reads> = new Map([
-  [16, "boolean"],
-  [17, "bytes"],
-  [20, "bigint"],
-  [21, "number"],
-  [23, "number"],
-  [26, "number"],
-  [114, "json"],
-  [700, "number"],
-  [701, "number"],
-  [1083, "bigint"],
-  [1114, "date"],
-  [1184, "date"],
-  [1186, "other"],
-  [3802, "json"]
-])
+export type OnDelete = "no action" | "restrict" | "cascade" | "set null" | "set default"
 
 const onDeleteByCode: ReadonlyMap<string, OnDelete> = new Map([
   ["r", "restrict"],
@@ -65,51 +72,70 @@ const onDeleteByCode: ReadonlyMap<string, OnDelete> = new Map([
   ["d", "set default"]
 ])
 
-const columnsSql = `
-SELECT w.ord::int4, a.attrelid::text, a.attname::text, format_type(a.atttypid, -1),
-  (CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END)::int8::int4, t.typcategory = 'A',
-  NOT (a.attnotnull OR t.typnotnull), a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> ''
-FROM unnest($1::text[]) WITH ORDINALITY AS w(name, ord)
-JOIN pg_attribute a ON a.attrelid = to_regclass(w.name) AND a.attnum > 0 AND NOT a.attisdropped
-JOIN pg_type t ON t.oid = a.atttypid
-ORDER BY 1, a.attnum`
+const kindByCode: ReadonlyMap<string, LiveTable["kind"]> = new Map([
+  ["p", "partitioned"],
+  ["f", "foreign"],
+  ["v", "view"],
+  ["m", "view"]
+])
 
-const names = (relation: string, columns: string): string =>
-  `ARRAY(SELECT a.attname::text FROM unnest(${columns}) WITH ORDINALITY AS k(num, at) ` +
-  `JOIN pg_attribute a ON a.attrelid = ${relation} AND a.attnum = k.num ORDER BY k.at)`
+type ColumnRow = readonly [
+  ordinal: number,
+  table: string,
+  kind: string,
+  triggers: string | null,
+  name: string,
+  type: string,
+  oid: number,
+  length: number | null,
+  element: number | null,
+  labels: string | null,
+  nullable: boolean,
+  identity: string,
+  generated: string,
+  filled: boolean
+]
 
-// A partial index, or one of expressions, does not keep the columns themselves unique; included columns are no part of
-// the key, and stand behind it.
-const keysSql = `
-SELECT w.ord::int4, CASE WHEN i.indisprimary THEN 'primary' ELSE 'unique' END,
-  ${names("i.indrelid", "(i.indkey::int2[])[0:i.indnkeyatts - 1]")}, '', ARRAY[]::text[], ''
-FROM unnest($1::text[]) WITH ORDINALITY AS w(name, ord)
-JOIN pg_index i ON i.indrelid = to_regclass(w.name) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
-  AND i.indexprs IS NULL
-UNION ALL
-SELECT w.ord::int4, 'foreign', ${names("c.conrelid", "c.conkey")},
-  c.confrelid::text, ${names("c.confrelid", "c.confkey")}, c.confdeltype::text
-FROM unnest($1::text[]) WITH ORDINALITY AS w(name, ord)
-JOIN pg_constraint c ON c.conrelid = to_regclass(w.name) AND c.contype = 'f'`
+type KeyRow = readonly [
+  ordinal: number,
+  kind: LiveKey["kind"],
+  columns: ReadonlyArray<string>,
+  target: string,
+  targetColumns: ReadonlyArray<string>,
+  onDelete: string,
+  enforced: boolean
+]
 
-type ColumnRow = readonly [number, string, string, string, number, boolean, boolean, boolean]
+/** A trigger may fill a column that its function, or one of its arguments, names. */
+const names = (triggers: string | null, column: string): boolean =>
+  triggers !== null && triggers.toLowerCase().split(/[^\p{L}\p{N}_$]+/u).includes(column.toLowerCase())
 
-type KeyRow = readonly [number, LiveKey["kind"], ReadonlyArray<string>, string, ReadonlyArray<string>, string]
+const columnOf = (reads: ClientReads.ByType) =>
+(
+  [, , , triggers, name, type, oid, length, element, labels, nullable, identity, generated, filled]: ColumnRow
+): LiveColumn => {
+  const found = labels === null ? undefined : JSON.parse(labels) as ReadonlyArray<string>
+  return {
+    name,
+    type,
+    oid,
+    length: length ?? undefined,
+    reads: element === null ? ClientReads.of(reads, oid) : "array",
+    element: element === null ? undefined : { oid: element, reads: ClientReads.of(reads, element), labels: found },
+    labels: element === null ? found : undefined,
+    nullable,
+    generated: generated !== "" ? "expression" : identity === "a" ? "identity" : undefined,
+    filled: filled || names(triggers, name)
+  }
+}
 
-const columnOf = ([, , name, type, oid, isArray, nullable, filled]: ColumnRow): LiveColumn => ({
-  name,
-  type,
-  reads: isArray ? "array" : readsByOid.get(oid) ?? "string",
-  nullable,
-  filled
-})
-
-const keyOf = ([, kind, columns, target, targetColumns, onDelete]: KeyRow): LiveKey => ({
+const keyOf = ([, kind, columns, target, targetColumns, onDelete, enforced]: KeyRow): LiveKey => ({
   kind,
   columns,
   target,
   targetColumns,
-  onDelete: onDeleteByCode.get(onDelete) ?? "no action"
+  onDelete: onDeleteByCode.get(onDelete) ?? "no action",
+  enforced
 })
 
 /** Reads tables by their names, as SQL has them; one that is not there is not in the answer. */
@@ -120,12 +146,14 @@ export const read = Effect.fnUntraced(function*(
   // The rows are as their statements say.
   const rowsOf = <Row extends ReadonlyArray<unknown>>(text: string) =>
     Effect.map(sql.unsafe(text, [tables]).values, (rows) => rows as ReadonlyArray<unknown> as ReadonlyArray<Row>)
+  const column = columnOf(yield* ClientReads.read)
   const columns = Arr.groupBy(yield* rowsOf<ColumnRow>(columnsSql), ([ordinal]) => String(ordinal))
   const keys = Arr.groupBy(yield* rowsOf<KeyRow>(keysSql), ([ordinal]) => String(ordinal))
   return new Map(
     Object.entries(columns).map(([ordinal, rows]): [string, LiveTable] => [tables[Number(ordinal) - 1]!, {
       oid: rows[0][1],
-      columns: new Map(rows.map((row) => [row[2], columnOf(row)])),
+      kind: kindByCode.get(rows[0][2]) ?? "table",
+      columns: new Map(rows.map((row) => [row[4], column(row)])),
       keys: (keys[ordinal] ?? []).map(keyOf)
     }])
   )
@@ -143,35 +171,7 @@ export const isUnique = ({ keys }: LiveTable, columns: ReadonlyArray<string>): b
   keys.some((key) => key.kind !== "foreign" && sameNames(key.columns, columns))
 
 /** The columns besides those given that an insert must fill. */
-export const required = ({ columns }: LiveTable, known: ReadonlyArray<string>): ReadonlyArray<string> =>
-  Array.from(columns.values())
+export const required = ({ columns, kind }: LiveTable, known: ReadonlyArray<string>): ReadonlyArray<string> =>
+  kind === "view" ? [] : Array.from(columns.values())
     .filter(({ filled, name, nullable }) => !nullable && !filled && !known.includes(name))
     .map(({ name }) => name)
-
-/** What a foreign key of a table must be. */
-export interface Wanted {
-  readonly table: string
-  readonly columns: ReadonlyArray<string>
-  readonly target: string
-  readonly targetColumns: ReadonlyArray<string>
-  /** What a delete may do, where it is left to the database. */
-  readonly onDelete: ReadonlyArray<OnDelete> | undefined
-}
-
-/** Says what a table lacks of a foreign key. */
-export const foreignDifference = (
-  { keys }: LiveTable,
-  target: LiveTable | undefined,
-  wanted: Wanted
-): string | undefined => {
-  const found = keys.find((key) =>
-    key.kind === "foreign" && key.target === target?.oid && sameNames(key.columns, wanted.columns) &&
-    sameNames(key.targetColumns, wanted.targetColumns)
-  )
-  const columns = wanted.columns.join(", ")
-  if (found === undefined) return `has no foreign key of ${wanted.table} (${columns}) to ${wanted.target}`
-  if (wanted.onDelete === undefined || wanted.onDelete.includes(found.onDelete)) return undefined
-  return `leaves deletes to the database, whose foreign key of ${wanted.table} (${columns}) says ON DELETE ${found.onDelete.toUpperCase()} and not ${
-    wanted.onDelete.map((action) => action.toUpperCase()).join(" or ")
-  }`
-}

@@ -6,6 +6,7 @@ import * as IdentityKey from "../IdentityKey.ts"
 import type * as Relation from "../Relation.ts"
 import { MappingError } from "../SessionError.ts"
 import * as Codec from "./codec.ts"
+import * as DifferenceKinds from "./differenceKinds.ts"
 
 /** One field of an entity and its column. */
 export interface Column {
@@ -93,6 +94,8 @@ export interface EntityMapping {
   readonly deferred: ReadonlyArray<Column>
   readonly unique: ReadonlyArray<ReadonlyArray<Column>>
   readonly dirtyLock: boolean
+  /** What `Registry.verify` does not report. */
+  readonly intended: ReadonlyArray<Entity.IntendedDifference>
   readonly foreignKeys: ReadonlyArray<ForeignKey>
   readonly selectList: string
   readonly relations: ReadonlyArray<MappedRelation>
@@ -162,6 +165,17 @@ const versionField = (entity: Entity.Any): string | undefined => {
   return found[0]
 }
 
+const checkIntended = (entity: Entity.Any): void => {
+  for (const { kind } of entity.mapping.intended ?? []) {
+    if (!DifferenceKinds.kinds.includes(kind)) {
+      failMapping(
+        entity.identifier,
+        `intended names the kind "${kind}". Kinds are ${DifferenceKinds.kinds.join(", ")}`
+      )
+    }
+  }
+}
+
 const checkNames = (entity: Entity.Any): void => {
   if (typeof entity.mapping?.table !== "string" || entity.mapping.table.length === 0) {
     failMapping(String(entity.identifier), "names no table. Make it with Entity.Class, and give its mapping a table")
@@ -171,6 +185,7 @@ const checkNames = (entity: Entity.Any): void => {
       failMapping(entity.identifier, "columns names a field that is not there", field)
     }
   }
+  checkIntended(entity)
   const lock: string | undefined = entity.mapping.optimisticLock
   if (lock !== undefined && lock !== "dirty") failMapping(entity.identifier, "optimisticLock is \"dirty\" or left out")
 }
@@ -240,6 +255,7 @@ export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
       return pick(fieldsOf(fields), "unique")
     }),
     dirtyLock: entity.mapping.optimisticLock === "dirty",
+    intended: entity.mapping.intended ?? [],
     foreignKeys: [],
     selectList: columns.map((column) => `t.${column.quoted}`).join(", "),
     relations: [],
