@@ -28,7 +28,7 @@ export interface LiveColumn extends LiveType {
   readonly filled: boolean
 }
 
-export interface LiveKey {
+interface LiveKey {
   readonly kind: "primary" | "unique" | "foreign"
   readonly columns: ReadonlyArray<string>
   /** Of a foreign key: the OID of the table that it references, its columns, and what a delete there does here. */
