@@ -241,6 +241,15 @@ export type PatchOf<A> = A extends Mapped<infer F, infer PK>
   : never
   : never
 
+/**
+ * What `session.update` takes of a target: of an instance a patch, or a function of its latest version; of a ref a
+ * patch.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type PatchFor<T> = T extends EntityRef<infer A, unknown> ? PatchOf<A> : PatchOf<T> | ((current: T) => PatchOf<T>)
+
 type PatchFields<Input, PK> = { readonly [K in Exclude<keyof Input, KeyFields<PK>>]?: Input[K] }
 
 /**

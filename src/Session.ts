@@ -194,18 +194,12 @@ export interface SessionService {
    * })
    * ```
    */
-  readonly update: {
-    // `any` stands for the fields of every entity: the patch is computed from the instance's own.
-    // oxlint-disable-next-line no-explicit-any
-    <A extends Entity.Mapped<any, any>>(
-      instance: A,
-      patch: Entity.PatchOf<A> | ((current: A) => Entity.PatchOf<A>)
-    ): Effect.Effect<A, TargetError>
-    <A, Id>(
-      ref: Entity.EntityRef<A, Id>,
-      patch: Entity.PatchOf<A>
-    ): Effect.Effect<Entity.EntityRef<A, Id>, TargetError>
-  }
+  // `any` stands for the fields of every entity: the patch is computed from the target's own.
+  // oxlint-disable-next-line no-explicit-any
+  readonly update: <T extends Entity.Mapped<any, any> | Entity.EntityRef<unknown, unknown>>(
+    target: T,
+    patch: Entity.PatchFor<T>
+  ) => Effect.Effect<T, TargetError>
   /**
    * Marks a row: the next flush deletes it, and changes of it that are not written are dropped. From here on `get`
    * gives none for it, and `current`, `update`, `refresh` and `link` fail with `ObjectDeletedError`, until its key is
@@ -376,18 +370,11 @@ export interface SessionService {
    * })
    * ```
    */
-  readonly load: {
-    <From, To, Value>(
-      target: Entity.Target<From>,
-      relation: Relation.Relation<From, To, Value>,
-      options?: LoadOptions
-    ): Effect.Effect<Value, LinkError>
-    /** The value of a deferred field of one row, read anew each time, unless a change of it waits for the flush. */
-    <From, Value>(
-      target: Entity.Target<From>,
-      field: Entity.DeferredField<From, Value>
-    ): Effect.Effect<Value, LinkError>
-  }
+  readonly load: <From, To, Value>(
+    target: Entity.Target<NoInfer<From>>,
+    attribute: Relation.Relation<From, To, Value> | Entity.DeferredField<From, Value>,
+    options?: LoadOptions
+  ) => Effect.Effect<Value, LinkError>
   /**
    * Reads a target again now, and does not flush: changes of its row that are not written are dropped. With
    * `attributes`, only these fields are taken in, and changes of others stay.

@@ -209,3 +209,45 @@ describe("what a relation is declared with", () => {
     Relation.oneToMany<Team, Member>(() => Member, { foreignKey: "teamId", optional: true })
   })
 })
+
+describe("where the compiler sees a mistake", () => {
+  // An error of several overloads stands at the call, and speaks of the last one.
+  it("in a patch: at its field, for an instance and for a ref", () => {
+    void session.update(book, {
+      // @ts-expect-error: no such field
+      titel: "x"
+    })
+    void session.update(bookRef, {
+      // @ts-expect-error: no such field
+      titel: "x"
+    })
+    void session.update(book, {
+      // @ts-expect-error: no text
+      title: 1
+    })
+    void session.update(
+      book,
+      // @ts-expect-error: no text
+      (current) => ({ title: current.id })
+    )
+  })
+
+  it("in a relation of another entity: at the target, which its relation does not take", () => {
+    void session.load(
+      // @ts-expect-error: a book has no books
+      book,
+      Author.books
+    )
+    void session.load(
+      // @ts-expect-error: neither has the ref of one
+      bookRef,
+      Author.books
+    )
+    void session.link(
+      // @ts-expect-error: a book has no books
+      book,
+      Author.books,
+      book
+    )
+  })
+})
