@@ -376,8 +376,9 @@ export interface SessionService {
     options?: LoadOptions
   ) => Effect.Effect<Value, LinkError>
   /**
-   * Reads a target again now, and does not flush: changes of its row that are not written are dropped. With
-   * `attributes`, only these fields are taken in, and changes of others stay.
+   * Reads a target again now. Changes of its row that are not written are dropped, a foreign key set by `link` too, but
+   * not its pairs; then all others are flushed, as before any read, so what their triggers do is seen. With
+   * `attributes`, only these fields are dropped and taken in: changes of the row's others wait on.
    * `ObjectDeletedError` if the row is gone, `NotPersistentError` of a pending ref. With a lock, a transaction begins.
    *
    * @example

@@ -591,22 +591,29 @@ export const expungeRef = (self: SessionState, id: number, key: IdentityKey.Iden
 })
 
 /**
+ * Forgets the changes of a row, or of some of its fields, as if they had not been made.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
+export const withoutChanges = (
+  self: SessionState,
+  entry: Entry,
+  fields?: ReadonlyArray<string> | undefined
+): SessionState => ({
+  ...setEntry(self, fields === undefined ? Entries.withoutChanges(entry) : Entries.withoutChangesOf(entry, fields)),
+  orphans: Linking.withoutSubject(self.orphans, entry.key.token, fields),
+  replaced: Linking.withoutSubject(self.replaced, entry.key.token, fields)
+})
+
+/**
  * Makes the next use of a row read it again; its changes are forgotten.
  *
  * @category transitions
  * @since 0.1.0
  */
 export const expire = (self: SessionState, entry: Entry): SessionState => ({
-  ...setEntry(self, {
-    ...entry,
-    value: entry.committed,
-    changed: [],
-    links: undefined,
-    deferred: undefined,
-    epoch: self.epoch - 1
-  }),
-  orphans: Linking.withoutSubject(self.orphans, entry.key.token),
-  replaced: Linking.withoutSubject(self.replaced, entry.key.token),
+  ...withoutChanges(self, { ...entry, epoch: self.epoch - 1 }),
   collections: Collections.forget(self.collections, entry.mapping, entry.key.token)
 })
 

@@ -152,7 +152,7 @@ layer(makers(Library, embedded(libraryTables)))((it) => {
           yield* session.link(of, Book.subjects, yield* session.add(Subject, { label: "law" }))
           const expunged = yield* session.add(Subject, { label: "none" })
           yield* session.link(of, Book.subjects, expunged)
-          yield* session.refresh(of)
+          yield* session.withoutAutoflush(session.refresh(of))
           yield* session.expire(art)
           yield* session.expunge(food)
           yield* session.expunge(expunged)

@@ -3,6 +3,7 @@ import { Equal, HashMap, HashSet } from "effect"
 import type { EntityRef } from "../Entity.ts"
 import type { IdentityKey } from "../IdentityKey.ts"
 import type { Batch, Entry, Pending, Row, SessionState } from "../SessionState.ts"
+import * as Hydrate from "./hydrate.ts"
 import * as Linking from "./linking.ts"
 import type * as Mapping from "./mapping.ts"
 
@@ -154,6 +155,26 @@ export const withoutChanges = (entry: Entry): Entry => ({
   links: undefined,
   deferred: undefined
 })
+
+/** An entry of which some fields are what the database has. */
+export const withoutChangesOf = (entry: Entry, fields: ReadonlyArray<string>): Entry => {
+  const lost = entry.changed.filter((field) => fields.includes(field))
+  const deferred = Object.entries(entry.deferred ?? {}).filter(([field]) => !fields.includes(field))
+  const before = Object.fromEntries(lost.map((field) => [field, entry.committed[field]]))
+  return {
+    ...entry,
+    value: lost.length === 0 ? entry.value : Hydrate.instance(entry.mapping, { ...entry.value, ...before }),
+    changed: entry.changed.filter((field) => !fields.includes(field)),
+    links: linksWithout(entry, fields),
+    deferred: deferred.length === 0 ? undefined : Object.fromEntries(deferred)
+  }
+}
+
+/** What the session has of a row, with changes that were made to it before. */
+export const laid = ({ mapping, value }: Entry, { changed, value: before }: Entry): Row =>
+  changed.length === 0
+    ? value
+    : Hydrate.instance(mapping, { ...value, ...Object.fromEntries(changed.map((field) => [field, before[field]])) })
 
 /** Lets entries be what the database has. */
 export const dropChanges = (self: SessionState): SessionState["entries"] =>

@@ -26,12 +26,27 @@ export const idOf = (subject: Subject): string => subject._tag === "Key" ? subje
 export const touch = (self: SessionState, ...what: ReadonlyArray<object>): SessionState["touched"] =>
   what.every((one) => self.touched.has(one)) ? self.touched : new Set([...self.touched, ...what])
 
-/** Forgets that a child has lost its parent. */
+/** Forgets that a child has lost its parent; with fields, only over the foreign keys that have one of them. */
 export const withoutSubject = <U extends Unlinked>(
   unlinked: HashMap.HashMap<string, U>,
+  id: string,
+  fields?: ReadonlyArray<string> | undefined
+): HashMap.HashMap<string, U> =>
+  HashMap.isEmpty(unlinked)
+    ? unlinked
+    : HashMap.filter(unlinked, ({ child, foreignKey }) =>
+      idOf(child) !== id ||
+      (fields !== undefined && !foreignKey.columns.some(({ field }) => fields.includes(field))))
+
+/** Takes over from another state that a child has lost its parent. */
+export const withSubject = <U extends Unlinked>(
+  unlinked: HashMap.HashMap<string, U>,
+  other: HashMap.HashMap<string, U>,
   id: string
 ): HashMap.HashMap<string, U> =>
-  HashMap.isEmpty(unlinked) ? unlinked : HashMap.filter(unlinked, ({ child }) => idOf(child) !== id)
+  HashMap.isEmpty(other)
+    ? unlinked
+    : HashMap.setMany(unlinked, HashMap.filter(other, ({ child }) => idOf(child) === id))
 
 /** As `withoutSubject`, for rows that were read again. */
 export const withoutRows = <U extends Unlinked>(

@@ -79,9 +79,7 @@ const known = Effect.fnUntraced(function*(
       (unit) => SessionState.load(unit, [SessionState.entryOf(unit, mapping, key, Hydrate.plain(mapping, snapshot))])
     )
   }
-  const entry = SessionState.entryFor(unitOf(core), key)
-  if (entry === undefined || SessionState.isExpired(unitOf(core), entry)) yield* Reads.currentOf(core, mapping, key)
-  return SessionState.entryFor(unitOf(core), key)!
+  return yield* Reads.entryOf(core, mapping, key)
 })
 
 const setPending = (core: Core, { ref }: SessionState.Pending, values: SessionState.Row): void =>

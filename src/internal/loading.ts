@@ -148,6 +148,7 @@ const fresh = Effect.fnUntraced(function*(
   if (entry === undefined || !SessionState.isExpired(unit, entry)) {
     if (entry !== undefined) return entry
   } else {
+    yield* flushedBefore(core, key)
     yield* afterOthers
     const expired = companions(core, relation, key, options).filter((peer) => {
       const held = SessionState.entryFor(unit, peer)

@@ -15,6 +15,7 @@ import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
+import * as Laying from "./laying.ts"
 import { ensureBegun } from "./levels.ts"
 import { type Column, counterOf, type EntityMapping, writtenColumn } from "./mapping.ts"
 import * as MutationSql from "./mutationSql.ts"
@@ -280,6 +281,7 @@ const waitingIn = (core: Core, mapping: EntityMapping): ReadonlyArray<SessionSta
 const laid = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
+  before: SessionState.SessionState,
   waiting: ReadonlyArray<SessionState.Entry>
 ): Effect.fn.Return<void, Failure> {
   const expired = waiting.filter(({ key }) => {
@@ -287,19 +289,8 @@ const laid = Effect.fnUntraced(function*(
     return entry !== undefined && SessionState.isExpired(unitOf(core), entry)
   })
   if (expired.length > 0) yield* Reads.reloadAll(core, mapping, expired.map(({ key }) => key), undefined)
-  changeUnit(core, (unit) => waiting.reduce(relaid, unit))
+  changeUnit(core, (unit) => waiting.reduce((next, { key }) => Laying.changedAs(next, before, key), unit))
 })
-
-const relaid = (unit: SessionState.SessionState, before: SessionState.Entry): SessionState.SessionState => {
-  const entry = SessionState.entryFor(unit, before.key)
-  if (entry === undefined || entry === before) return unit
-  const changes = Object.fromEntries(before.changed.map((field) => [field, before.value[field]]))
-  const value = Hydrate.instance(entry.mapping, { ...entry.value, ...changes })
-  const next = SessionState.update(unit, { ...entry, deferred: before.deferred }, value, before.changed)
-  return before.links === undefined
-    ? next
-    : SessionState.link(next, SessionState.entryFor(next, before.key)!, before.links)
-}
 
 /** Runs a query that writes. */
 export const execute = (
@@ -312,9 +303,10 @@ export const execute = (
     const wrong = MutationSql.wrongClause(mapping, query)
     if (wrong !== undefined) return yield* wrong
     const flushes = core.autoflush && (yield* Reads.Autoflush)
-    const before = flushes ? [] : waitingIn(core, mapping)
+    const before = unitOf(core)
+    const waiting = flushes ? [] : waitingIn(core, mapping)
     const { count, rows } = yield* writes[query._tag as keyof typeof writes](core, mapping, query)
     const instances = query.returning ? yield* instancesOf(core, mapping, query, rows) : []
-    if (before.length > 0) yield* laid(core, mapping, before)
+    if (waiting.length > 0) yield* laid(core, mapping, before, waiting)
     return Result.ofWrite(mapping.name, instances, count)
   })

@@ -21,9 +21,11 @@ import { attach } from "./attach.ts"
 import * as Comparing from "./comparing.ts"
 import { onConnection, values } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
+import * as Entries from "./entries.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
+import * as Laying from "./laying.ts"
 import { ensureBegun, flush } from "./levels.ts"
 import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
 import { knownKey } from "./operations.ts"
@@ -364,7 +366,54 @@ export const currentOf = (
       )
   )
 
-/** Reads a target again, whatever the session holds. */
+/**
+ * The entry of a row that is to be written: one that has expired, or that the session does not hold, is read by its key.
+ * A write never flushes, so what waits can still change before it is decided.
+ */
+export const entryOf = (
+  core: Core,
+  mapping: EntityMapping,
+  key: IdentityKey.IdentityKey
+): Effect.Effect<SessionState.Entry, CurrentError> =>
+  Effect.suspend((): Effect.Effect<SessionState.Entry, CurrentError> => {
+    const unit = unitOf(core)
+    if (SessionState.isDeleted(unit, key)) return Effect.fail(deletedError(key))
+    const entry = SessionState.entryFor(unit, key)
+    if (entry !== undefined && !SessionState.isExpired(unit, entry)) return Effect.succeed(entry)
+    return Effect.flatMap(
+      reload(core, mapping, key),
+      (found) =>
+        Option.isNone(found)
+          ? Effect.fail(deletedError(key))
+          : Effect.succeed(SessionState.entryFor(unitOf(core), key)!)
+    )
+  })
+
+/**
+ * Drops what waits of a row, or of some of its fields, and writes what waits of all others. What is kept of the row is
+ * set aside meanwhile.
+ */
+const flushOthers = (
+  core: Core,
+  key: IdentityKey.IdentityKey,
+  attributes: ReadonlyArray<string> | undefined
+): Effect.Effect<void, CurrentError> =>
+  Effect.suspend(() => {
+    const entry = SessionState.entryFor(unitOf(core), key)
+    if (entry === undefined) return autoflush(core)
+    const kept = attributes === undefined ? undefined : SessionState.withoutChanges(unitOf(core), entry, attributes)
+    changeUnit(core, (unit) => SessionState.withoutChanges(unit, entry))
+    const flushed = Effect.flatMap(
+      autoflush(core),
+      (): Effect.Effect<void, ObjectDeletedError> =>
+        SessionState.isDeleted(unitOf(core), key) ? Effect.fail(deletedError(key)) : Effect.void
+    )
+    return kept === undefined
+      ? flushed
+      : Effect.ensuring(flushed, Effect.sync(() => changeUnit(core, (unit) => Laying.changedAs(unit, kept, key))))
+  })
+
+/** Reads a target again, whatever the session holds of it. */
 export const refresh = (
   core: Core,
   target: unknown,
@@ -381,27 +430,21 @@ export const refresh = (
       if (unknown !== undefined) {
         return Effect.fail(fieldError(mapping, unknown, new SchemaIssue.InvalidValue({ message: "no such field" })))
       }
-      const before = SessionState.entryFor(unitOf(core), key)
-      return Effect.flatMap(
-        reload(core, mapping, key, lock),
-        Option.match({
-          onNone: () => Effect.fail(deletedError(key)),
-          onSome: (row) =>
-            attributes === undefined || before === undefined
-              ? Effect.succeed(row)
-              : Effect.sync(() => keptBut(core, before, row, attributes))
-        })
-      )
+      return Effect.flatMap(flushOthers(core, key, attributes), () => {
+        const before = SessionState.entryFor(unitOf(core), key)
+        return Effect.flatMap(
+          reload(core, mapping, key, lock),
+          Option.match({
+            onNone: () => Effect.fail(deletedError(key)),
+            onSome: (row) =>
+              attributes === undefined || before === undefined
+                ? Effect.succeed(row)
+                : Effect.sync(() => keptBut(core, before, row, attributes))
+          })
+        )
+      })
     }
   )
-
-const linksBut = (
-  links: SessionState.Entry["links"],
-  attributes: ReadonlyArray<string>
-): SessionState.Entry["links"] => {
-  const left = Array.from(links ?? []).filter(([field]) => !attributes.includes(field))
-  return left.length === 0 ? undefined : new Map(left)
-}
 
 /** Takes in some fields of a row that was read again: what else the session had of it stays. */
 const keptBut = (
@@ -416,7 +459,7 @@ const keptBut = (
     ...before,
     committed: Hydrate.instance(mapping, { ...before.committed, ...read }),
     changed: before.changed.filter((field) => !attributes.includes(field)),
-    links: linksBut(before.links, attributes)
+    links: Entries.linksWithout(before, attributes)
   }
   const value = Hydrate.instance(mapping, { ...before.value, ...read })
   changeUnit(core, (unit) => SessionState.update(unit, entry, value, []))

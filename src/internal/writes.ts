@@ -181,8 +181,8 @@ export const update = (
       const entry = entryOf(core, resolved)
       if (entry === undefined || SessionState.isExpired(unitOf(core), entry)) {
         return Effect.flatMap(
-          Reads.current(core, target),
-          () => updateEntry(core, SessionState.entryFor(unitOf(core), key)!, patch)
+          Reads.entryOf(core, resolved.mapping, key),
+          (entry) => updateEntry(core, entry, patch)
         )
       }
       return updateEntry(core, entry, patch)
