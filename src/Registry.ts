@@ -64,7 +64,10 @@ const byName = (entities: ReadonlyArray<Entity.Any>): ReadonlyMap<string, Entity
     const table = `${mapping.schema ?? ""}.${mapping.table}`
     const other = tables.get(table)
     if (other !== undefined) {
-      throw new MappingError({ entity: entity.identifier, detail: `has the same table as ${other.identifier}` })
+      const name = [mapping.schema, mapping.table].filter((part) => part !== undefined).join(".")
+      const detail =
+        `has the table ${name}, which is that of ${other.identifier} already. One entity holds the rows of a table`
+      throw new MappingError({ entity: entity.identifier, detail })
     }
     found.set(entity.identifier, entity)
     tables.set(table, entity)

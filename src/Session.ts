@@ -165,7 +165,7 @@ export interface SessionService {
   ) => Effect.Effect<ReadonlyArray<Ref<E>>, Schema.SchemaError | DetachedInstanceError | UsageError>
   /**
    * Applies a patch to the latest version that this session knows, and gives the new one: written by the next flush.
-   * What the database makes, and a version, are known after it: `flush`, then `current`.
+   * What the database makes, and a version, are known after it: `updated` returns the row as it is stored.
    *
    * A patch that does not fit its fields is a `SchemaError`, a row that this session has deleted an
    * `ObjectDeletedError`. A row that has expired is read first. A field that is set to what it was is no change.
@@ -200,6 +200,36 @@ export interface SessionService {
     target: T,
     patch: Entity.PatchFor<T>
   ) => Effect.Effect<T, TargetError>
+  /**
+   * Applies a patch as `update` does, flushes, and returns the row as the database has it now: with the new version, and
+   * with what triggers and generated columns made of it. For a reply to whoever asked for the change.
+   *
+   * It fails with what `update`, the flush and `current` can fail with.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Entity, Session } from "effect-sql-session"
+   *
+   * class Post extends Entity.Class<Post>("Post")({
+   *   id: Schema.Int,
+   *   title: Schema.String,
+   *   version: Entity.Version
+   * }, { table: "posts", primaryKey: "id" }) {}
+   *
+   * const rename = Effect.fn("rename")(function*(id: number, title: string) {
+   *   const session = yield* Session
+   *   const post = yield* session.getOne(Post, id)
+   *   return yield* session.updated(post, { title })
+   * })
+   * ```
+   */
+  // As in `update`.
+  // oxlint-disable-next-line no-explicit-any
+  readonly updated: <T extends Entity.Mapped<any, any> | Entity.EntityRef<unknown, unknown>>(
+    target: T,
+    patch: Entity.PatchFor<T>
+  ) => Effect.Effect<T extends Entity.EntityRef<infer A, unknown> ? A : T, TargetError>
   /**
    * Marks a row: the next flush deletes it, and changes of it that are not written are dropped. From here on `get`
    * gives none for it, and `current`, `update`, `refresh` and `link` fail with `ObjectDeletedError`, until its key is

@@ -62,7 +62,22 @@ const wrong: ReadonlyArray<
   ["a table without a name", [entity({ table: "" })], { entity: "Thing" }],
   ["a table that is no text", [entity({ table: undefined })], { entity: "Thing" }],
   ["two entities of one name", [thing, entity({ table: "other" })], { entity: "Thing" }],
-  ["two entities of one table", [thing, entity({}, "Other")], { entity: "Other" }],
+  [
+    "two entities of one table",
+    [thing, entity({}, "Other")],
+    {
+      entity: "Other",
+      detail: "has the table things, which is that of Thing already. One entity holds the rows of a table"
+    }
+  ],
+  [
+    "two entities of one table in a schema",
+    [entity({ schema: "app" }), entity({ schema: "app" }, "Other")],
+    {
+      entity: "Other",
+      detail: "has the table app.things, which is that of Thing already. One entity holds the rows of a table"
+    }
+  ],
   ["a key that names no field", [entity({ primaryKey: "key" })], { entity: "Thing", field: "key" }],
   ["a key of several that names no field", [entity({ primaryKey: ["id", "key"] })], { entity: "Thing", field: "key" }],
   ["a key of no field", [entity({ primaryKey: [] })], { entity: "Thing" }],

@@ -128,7 +128,11 @@ layer(makers(Library, server(libraryTables)), { excludeTestServices: true })((it
             // @ts-expect-error leads to a subject
             session.unlink(of, Book.subjects, owner)
           ]
-          const details = ["has no such relation", "has no such relation", "leads to Author, not to Subject"]
+          const details = [
+            "has no relation Author.books, which leads from Author. Name one of its own: author, ",
+            "has no relation Author.edited, which leads from Author. Name one of its own: author, ",
+            "leads to Author, not to Subject"
+          ]
           for (const [index, use] of uses.entries()) {
             const error = yield* Effect.flip(use)
             assert.deepInclude({ ...error }, { _tag: "MappingError", entity: "Book" })

@@ -84,6 +84,25 @@ for (const [name, client] of Object.entries({ "PGlite": embedded(tables), "a ser
 }
 
 describe("toMermaid", () => {
+  it("tells tables of the same name in two schemas apart", () => {
+    class Local extends Entity.Class<Local>("Local")({ id: Schema.Int }, {
+      table: "users",
+      schema: "app",
+      primaryKey: "id"
+    }) {}
+    class Remote extends Entity.Class<Remote>("Remote")({ id: Schema.Int, localId: Schema.Int }, {
+      table: "users",
+      primaryKey: "id"
+    }) {
+      static readonly local = Relation.manyToOne<Remote, Local>(() => Local, { foreignKey: "localId" })
+    }
+    class Third extends Entity.Class<Third>("Third")({ id: Schema.Int }, { table: "app_users", primaryKey: "id" }) {}
+    const diagram = Registry.toMermaid(Registry.make({ entities: [Local, Remote, Third] })).split("\n")
+    const names = diagram.flatMap((line) => line.match(/^ {2}(\S+) \{$/)?.[1] ?? [])
+    assert.deepStrictEqual(names.toSorted(), ["app_users", "app_users_2", "users"])
+    assert.include(diagram, "  users }o--|| app_users : local")
+  })
+
   it("draws entities, keys and relations", () => {
     assert.strictEqual(
       Registry.toMermaid(Pets),

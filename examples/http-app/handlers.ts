@@ -76,9 +76,7 @@ const UsersLive = HttpApiBuilder.group(Api, "users", (handlers) =>
       if (user.version !== version) {
         return yield* new SessionError.StaleDataError({ entity: "User", operation: "update", keys: [`${user.id}`] })
       }
-      yield* session.update(user, patch)
-      yield* session.flush
-      return yield* session.current(user)
+      return yield* session.updated(user, patch)
     }, toAnswer),
 
     notes: Effect.fn("users.notes")(function*({ params }) {

@@ -128,7 +128,7 @@ export const asExtended = (mappingOf: (entity: unknown) => EntityMapping, older:
   const names = extended.get(older as object)
   if (names === undefined || newer === older) return newer
   const more = Object.fromEntries(names.map((name) => [name, (older as Row)[name]]))
-  return extend(instance(mappingOf(newer.constructor), newer), more, names)
+  return extend(instance(mappingOf((Object.getPrototypeOf(newer) as object).constructor), newer), more, names)
 }
 
 /** Makes instances of rows whose columns stand in the order of the mapping, from `offset` on. */

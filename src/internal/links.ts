@@ -40,7 +40,7 @@ const endsOf = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Ends, LinkError> {
   const from = yield* Reads.resolve(core, target)
   const to = yield* Reads.resolve(core, other)
-  const relation = yield* Loading.relationOf(mappingOfResolved(from), of)
+  const relation = yield* Loading.relationOf(core, mappingOfResolved(from), of)
   const { name } = mappingOfResolved(to)
   if (name !== relation.target) {
     return yield* new MappingError({

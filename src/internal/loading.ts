@@ -2,7 +2,8 @@
 import { Effect, HashSet, Option } from "effect"
 import type * as Entity from "../Entity.ts"
 import type * as IdentityKey from "../IdentityKey.ts"
-import type * as Relation from "../Relation.ts"
+import type { Registry } from "../Registry.ts"
+import * as Relation from "../Relation.ts"
 import { MappingError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import type { Attached } from "./attach.ts"
@@ -24,17 +25,28 @@ export interface LoadOptions {
   readonly peers?: boolean | undefined
 }
 
+/** Says whose relation a value is, for one that names it on another entity. */
+const strange = (registry: Registry, relation: unknown): string => {
+  for (const { relations } of registry.mappings.values()) {
+    const found = relations.find((mapped) => mapped.relation === relation)
+    if (found !== undefined) return `has no relation ${found.source}.${found.name}, which leads from ${found.source}`
+  }
+  if (!Relation.isRelation(relation)) return "takes a relation that stands on its class, and was given something else"
+  return `has no such relation (${relation.kind}), and no entity of the registry has`
+}
+
 /** Finds a relation on the entity of a row: one of another entity is refused. */
 export const relationOf = (
+  core: Core,
   mapping: EntityMapping,
   relation: Relation.Any
 ): Effect.Effect<MappedRelation, MappingError> => {
   const found = mapping.relations.find((mapped) => mapped.relation === relation)
-  return found === undefined
-    ? Effect.fail(
-      new MappingError({ entity: mapping.name, detail: "has no such relation. Name one that stands on its class" })
-    )
-    : Effect.succeed(found)
+  if (found !== undefined) return Effect.succeed(found)
+  const names = mapping.relations.map(({ name }) => name)
+  const remedy = names.length === 0 ? `${mapping.name} has no relations` : `Name one of its own: ${names.join(", ")}`
+  const detail = `${strange(core.registry, relation)}. ${remedy}`
+  return Effect.fail(new MappingError({ entity: mapping.name, detail }))
 }
 
 /** What the unit of work has changed since the last flush touches what a relation leads to. */
@@ -232,7 +244,7 @@ export const load = (
   Effect.gen(function*(): Effect.fn.Return<unknown, LoadError> {
     const resolved = yield* Reads.resolve(core, target)
     const mapping = resolved._tag === "Pending" ? resolved.pending.mapping : resolved.mapping
-    const relation = yield* relationOf(mapping, of)
+    const relation = yield* relationOf(core, mapping, of)
     if (resolved._tag === "Pending") {
       yield* flush(core)
       return yield* load(core, target, of, options)

@@ -84,6 +84,7 @@ export interface EntityMapping {
   /** The table's name as SQL has it, with its schema where the mapping names one. */
   readonly table: string
   readonly tableName: string
+  readonly schemaName: string | undefined
   readonly columns: ReadonlyArray<Column>
   readonly byField: ReadonlyMap<string, Column>
   readonly key: ReadonlyArray<Column>
@@ -185,6 +186,14 @@ const checkNames = (entity: Entity.Any): void => {
       failMapping(entity.identifier, "columns names a field that is not there", field)
     }
   }
+  if (Object.keys(declaredFields(entity)).includes("__proto__")) {
+    // Assigned to an object, it would be the object's prototype.
+    failMapping(
+      entity.identifier,
+      "cannot be the name of a field. Name it otherwise, and its column in columns",
+      "__proto__"
+    )
+  }
   checkIntended(entity)
   const lock: string | undefined = entity.mapping.optimisticLock
   if (lock !== undefined && lock !== "dirty") failMapping(entity.identifier, "optimisticLock is \"dirty\" or left out")
@@ -244,6 +253,7 @@ export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
     name,
     table: schema === undefined ? quote(table) : `${quote(schema)}.${quote(table)}`,
     tableName: table,
+    schemaName: schema,
     columns,
     byField,
     key,

@@ -43,34 +43,59 @@ const attribute = (mapping: EntityMapping, column: Column): string => {
   }`
 }
 
-const line = (from: EntityMapping, ends: string, to: EntityMapping, name: string): string =>
-  `  ${word(from.tableName)} ${ends} ${word(to.tableName)} : ${word(name)}`
-
 type Mappings = ReadonlyMap<string, EntityMapping>
 
-const foreignKeyLine = (mapping: EntityMapping, foreignKey: ForeignKey, mappings: Mappings): string => {
+/** The names of tables in the diagram: with the schema, where tables of two schemas share one. */
+type Names = ReadonlyMap<EntityMapping, string>
+
+const namesOf = (mappings: ReadonlyArray<EntityMapping>): Names => {
+  const names = new Map<EntityMapping, string>()
+  const taken = new Set<string>()
+  for (const mapping of mappings) {
+    const isShared = mappings.some((other) => other !== mapping && word(other.tableName) === word(mapping.tableName))
+    const plain = word(
+      isShared ? [mapping.schemaName, mapping.tableName].join("_").replace(/^_/, "") : mapping.tableName
+    )
+    let name = plain
+    for (let count = 2; taken.has(name); count++) name = `${plain}_${count}`
+    taken.add(name)
+    names.set(mapping, name)
+  }
+  return names
+}
+
+const line = (names: Names, from: EntityMapping, ends: string, to: EntityMapping, name: string): string =>
+  `  ${names.get(from)!} ${ends} ${names.get(to)!} : ${word(name)}`
+
+const foreignKeyLine = (
+  names: Names,
+  mapping: EntityMapping,
+  foreignKey: ForeignKey,
+  mappings: Mappings
+): string => {
   const ends = `${foreignKey.owner?.single === true ? "|o" : "}o"}--${foreignKey.nullable ? "o|" : "||"}`
   // That of a relation of the other side has the name of its entity before it.
   const name = foreignKey.name.slice(foreignKey.name.lastIndexOf(".") + 1)
-  return line(mapping, ends, mappings.get(foreignKey.target)!, name)
+  return line(names, mapping, ends, mappings.get(foreignKey.target)!, name)
 }
 
 /** Many-to-many relations: a table of pairs once, by the first relation that leads through it. */
-const pairLines = (mapping: EntityMapping, mappings: Mappings): ReadonlyArray<string> =>
+const pairLines = (names: Names, mapping: EntityMapping, mappings: Mappings): ReadonlyArray<string> =>
   mapping.relations.flatMap(({ id, name, pairs, target }) =>
-    pairs?.table.relations[0]?.id === id ? [line(mapping, "}o--o{", mappings.get(target)!, name)] : []
+    pairs?.table.relations[0]?.id === id ? [line(names, mapping, "}o--o{", mappings.get(target)!, name)] : []
   )
 
 export const diagram = (mappings: Mappings): string => {
   const all = Array.from(mappings.values())
+  const names = namesOf(all)
   return [
     "erDiagram",
     ...all.flatMap((mapping) => [
-      `  ${word(mapping.tableName)} {`,
+      `  ${names.get(mapping)!} {`,
       ...[...mapping.columns, ...mapping.deferred].map((column) => attribute(mapping, column)),
       "  }"
     ]),
-    ...all.flatMap((mapping) => mapping.foreignKeys.map((key) => foreignKeyLine(mapping, key, mappings))),
-    ...all.flatMap((mapping) => pairLines(mapping, mappings))
+    ...all.flatMap((mapping) => mapping.foreignKeys.map((key) => foreignKeyLine(names, mapping, key, mappings))),
+    ...all.flatMap((mapping) => pairLines(names, mapping, mappings))
   ].join("\n")
 }

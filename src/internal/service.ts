@@ -211,6 +211,18 @@ const writing = (core: Core) => ({
           (value) => Entity.isRef(target) || value === undefined ? target : asGiven(core, target, value)
         )
     ),
+  updated: (target: unknown, patch: SessionState.Row | ((current: never) => SessionState.Row)) =>
+    exclusive(
+      core,
+      "Session.updated",
+      "work",
+      () =>
+        Writes.update(core, target, patch).pipe(
+          Effect.andThen(Levels.flush(core)),
+          Effect.andThen(Reads.current(core, target)),
+          Effect.map((row) => asGiven(core, target, row))
+        )
+    ),
   delete: (target: unknown) => exclusive(core, "Session.delete", "work", () => Writes.remove(core, target)),
   link: (target: unknown, relation: Relation.Any, other: unknown) =>
     exclusive(core, "Session.link", "work", () => Links.link(core, target, relation, other)),
@@ -316,6 +328,7 @@ export const make = (core: Core): SessionService => {
     addAll: w.addAll,
     merge: w.merge,
     update: w.update,
+    updated: w.updated,
     delete: w.delete,
     link: w.link,
     unlink: w.unlink,
