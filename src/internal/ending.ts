@@ -26,16 +26,18 @@ const closeIfIdle = (inside: Inside): Effect.Effect<void> =>
     { onSuccess: () => close(inside), onFailure: () => discard(inside) }
   )
 
-const assignedId = "SELECT pg_current_xact_id_if_assigned()::text"
+/** Of a transaction that has failed, and cannot commit. */
+const isAborted = (error: SqlError.SqlError): boolean => Lost.codeOf(error) === "25P02"
 
-/** The id of the transaction, if it has written. One that has failed has none to ask for, and cannot commit. */
-const transactionId = (inside: Inside): Effect.Effect<string | undefined, SqlError.SqlError> =>
-  !inside.confirmCommit
-    ? Effect.undefined
-    : watched(inside, inside.inner.executeValues(assignedId, []), inside.limits.reply).pipe(
-      Effect.map((rows) => rows[0]?.[0] as string | null ?? undefined),
-      Effect.catch((error) => inside.lost === undefined ? Effect.undefined : Effect.fail(error))
+/** What the transaction is asked for by, if its connection is lost. */
+const nameOf = (inside: Inside): Effect.Effect<Settle.Named | undefined, SqlError.SqlError> =>
+  inside.confirmCommit
+    ? Effect.catchIf(
+      watched(inside, Settle.named(inside.inner), inside.limits.reply),
+      isAborted,
+      () => Effect.undefined
     )
+    : Effect.undefined
 
 /** What the client takes for the reply to a COMMIT. */
 const committed = { command: "COMMIT" }
@@ -43,16 +45,16 @@ const committed = { command: "COMMIT" }
 /** The connection was lost during COMMIT: only the server knows. */
 const afterLoss = (
   inside: Inside,
-  transactionId: string | undefined,
+  named: Settle.Named | undefined,
   cause: Cause.Cause<SqlError.SqlError>
 ): Effect.Effect<unknown, SqlError.SqlError> => {
   const unknown = Effect.andThen(
-    finish(inside, { outcome: "unknown", transactionId }),
+    finish(inside, { outcome: "unknown", transactionId: named?.id }),
     Effect.failCause(cause)
   )
-  if (transactionId === undefined) return unknown
+  if (named === undefined) return unknown
   return Effect.flatMap(
-    Effect.andThen(close(inside), Settle.statusOf(inside.sql, transactionId)),
+    Effect.andThen(close(inside), Settle.statusOf(inside.sql, named)),
     (status): Effect.Effect<unknown, SqlError.SqlError> => {
       switch (status) {
         case "committed":
@@ -60,7 +62,7 @@ const afterLoss = (
         case "rolledBack":
           return Effect.andThen(
             finish(inside, { outcome: "rolledBack" }),
-            Effect.fail(Lost.notCommitted(transactionId, Cause.squash(cause)))
+            Effect.fail(Lost.notCommitted(named.id, Cause.squash(cause)))
           )
         case "unknown":
           return unknown
@@ -70,14 +72,14 @@ const afterLoss = (
 }
 
 /** What becomes of the connection, where the failure of a COMMIT says that nothing was committed. */
-const outcomeOf = (
+const releaseOf = (
   inside: Inside,
   cause: Cause.Cause<SqlError.SqlError>,
   sent: boolean
 ): Effect.Effect<void> | undefined => {
   if (!sent) return discard(inside)
   const error = Cause.findErrorOption(cause)
-  const isAnswered = Option.isSome(error) && inside.lost === undefined && Lost.isAnswer(error.value)
+  const isAnswered = Option.isSome(error) && inside.lost === undefined && Lost.codeOf(error.value) !== undefined
   return isAnswered ? closeIfIdle(inside) : undefined
 }
 
@@ -90,8 +92,8 @@ export const commit = (
   run: Effect.Effect<unknown, SqlError.SqlError>
 ): Effect.Effect<unknown, SqlError.SqlError> =>
   Effect.uninterruptible(Effect.flatMap(
-    Effect.onError(transactionId(inside), () => finish(inside, { outcome: "rolledBack" })),
-    (id) => {
+    Effect.onError(nameOf(inside), () => finish(inside, { outcome: "rolledBack" }, discard(inside))),
+    (named) => {
       let sent = false
       const sending = Effect.suspend(() => {
         process.nextTick(() => {
@@ -104,9 +106,9 @@ export const commit = (
           const isCommitted = (exit.value as { readonly command?: unknown } | undefined)?.command !== "ROLLBACK"
           return Effect.as(finish(inside, { outcome: isCommitted ? "committed" : "rolledBack" }), exit.value)
         }
-        const release = outcomeOf(inside, exit.cause, sent)
+        const release = releaseOf(inside, exit.cause, sent)
         return release === undefined
-          ? afterLoss(inside, id, exit.cause)
+          ? afterLoss(inside, named, exit.cause)
           : Effect.andThen(finish(inside, { outcome: "rolledBack" }, release), exit)
       })
     }

@@ -8,9 +8,11 @@ import { SqlError } from "effect/sql"
  */
 const fatal = /^(?:08|57P|25P0[34])/
 
-const codeOf = (error: SqlError.SqlError): string | undefined => {
+/** The SQLSTATE of an error that the server has answered with. */
+export const codeOf = (error: SqlError.SqlError): string | undefined => {
   const code = (error.reason.cause as { readonly code?: unknown } | undefined)?.code
-  return typeof code === "string" ? code : undefined
+  // Errors of a socket have codes too.
+  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : undefined
 }
 
 /** Whether a connection is gone, whatever the client calls the error. */
@@ -37,9 +39,6 @@ const isChangedPlan = (error: unknown): boolean => {
 
 /** Whether the server has lost what the driver has prepared, or it is of no use any more. */
 export const isOutdated = (error: unknown): boolean => serverErrorOf(error)?.code === "26000" || isChangedPlan(error)
-
-/** Whether the server itself has answered with this error. */
-export const isAnswer = (error: SqlError.SqlError): boolean => codeOf(error) !== undefined
 
 /** The first error of a lost connection in a cause. */
 export const lostIn = (cause: Cause.Cause<unknown>): SqlError.SqlError | undefined => {
