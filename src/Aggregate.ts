@@ -137,9 +137,9 @@ export const min = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | n
  */
 export const max = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> => sameType("max(", of)
 
-/** What is there is no `Option` any more: none of them is absent. */
+/** What is there is no `Option` any more: none of them is absent. The checks of a field are not those of its extremes. */
 const present = (of: Expr<unknown>): Decode | undefined => {
-  const decode = of["~decode"]
+  const decode = of["~unchecked"] ?? of["~decode"]
   return decode === undefined
     ? undefined
     : (value) => Result.map(decode(value), (decoded) => Option.isOption(decoded) ? Option.getOrNull(decoded) : decoded)

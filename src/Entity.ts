@@ -68,6 +68,12 @@ export interface Mapping<F, PK> {
    * `StaleDataError`.
    */
   readonly optimisticLock?: "dirty" | undefined
+  /**
+   * `false` reads rows without the checks of their schemas (`Schema.Int`, lengths, patterns): types and transformations
+   * are all that is asked of a value then. Left out, reads are checked, as inputs always are: `Schema.Int` and
+   * `Schema.Finite` cost 1 ns or less for each value that is read, other checks some 5 ns, patterns 50 ns and more.
+   */
+  readonly checkReads?: boolean | undefined
   /** Where the database differs from the mapping on purpose: `Registry.verify` does not report it. */
   readonly intended?: ReadonlyArray<IntendedDifference> | undefined
 }

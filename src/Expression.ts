@@ -23,6 +23,8 @@ export interface Expr<out T> extends Statement.Fragment {
   readonly "~T"?: () => T
   /** How a value of it is read from a row; as the driver gives it, without. */
   readonly "~decode"?: Decode | undefined
+  /** As `~decode`, past the checks of its schema. */
+  readonly "~unchecked"?: Decode | undefined
 }
 
 /**
@@ -283,6 +285,8 @@ export interface Operands {
   readonly nullable?: boolean | undefined
   /** Reads a value of the column. */
   readonly decode?: Decode | undefined
+  /** As `decode`, past the checks of the field: what is computed of the column need not meet them. */
+  readonly unchecked?: Decode | undefined
   /** What the column holds, where operators differ by it. */
   readonly kind?: "text" | "array" | "json" | "other" | undefined
 }
@@ -322,12 +326,14 @@ const plainList = (values: ReadonlyArray<unknown>): string => arrayText(values)
 class ColumnImpl {
   readonly segments: ReadonlyArray<Statement.Segment>
   readonly "~decode": Decode | undefined
+  readonly "~unchecked": Decode | undefined
   private readonly operands: Operands
 
   constructor(operands: Operands) {
     this.operands = operands
     this.segments = typeof operands.name === "string" ? [literal(operands.name)] : operands.name
     this["~decode"] = operands.decode
+    this["~unchecked"] = operands.unchecked ?? operands.decode
     Object.assign(this, Statement.fragment(this.segments))
   }
 
@@ -362,7 +368,13 @@ class ColumnImpl {
     return this.derived(before, after, { ...(isNumber ? numbers : present), decode })
   }
   private derived(before: string, after: string, operands: Partial<Operands> = {}): ColumnImpl {
-    return new ColumnImpl({ ...this.operands, ...operands, name: [literal(before), ...this.segments, literal(after)] })
+    return new ColumnImpl({
+      ...this.operands,
+      decode: this["~unchecked"],
+      unchecked: undefined,
+      ...operands,
+      name: [literal(before), ...this.segments, literal(after)]
+    })
   }
   /** An operand of an operator on what stands in the column: no `Option` of it. */
   private present(value: unknown): ReadonlyArray<Statement.Segment> {
@@ -371,6 +383,8 @@ class ColumnImpl {
   private calculated(operator: string, value: unknown): ColumnImpl {
     return new ColumnImpl({
       ...this.operands,
+      decode: this["~unchecked"],
+      unchecked: undefined,
       name: [literal("("), ...this.segments, literal(` ${operator} `), ...this.present(value), literal(")")]
     })
   }
@@ -562,10 +576,13 @@ export const isNullable = (of: Statement.Fragment): boolean => !(of instanceof C
 // @effect-diagnostics-next-line missingPipeableSignature:off
 export const typed = <T>(
   of: Statement.Fragment,
-  codec: { readonly check: Decode; readonly read: Decode; readonly kind: Operands["kind"] }
+  codec: { readonly operand: Decode; readonly unchecked: { readonly read: Decode } } & {
+    readonly read: Decode
+    readonly kind: Operands["kind"]
+  }
 ): Column<T> => {
   const encode = (value: unknown): unknown => {
-    const encoded = Result.getOrElse(codec.check(value), () => value)
+    const encoded = Result.getOrElse(codec.operand(value), () => value)
     return codec.kind === "json" ? Placeholder.json(encoded) : encoded
   }
   return column({
@@ -573,6 +590,7 @@ export const typed = <T>(
     encode,
     list: (values) => arrayText(values.map(encode)),
     decode: codec.read,
+    unchecked: codec.unchecked.read,
     kind: codec.kind
   })
 }

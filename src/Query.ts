@@ -3,8 +3,7 @@
  *
  * @since 0.1.0
  */
-import { PgClient } from "@effect/sql-pg"
-import { Effect, Function as Fn, type Option, Pipeable, Predicate, Result, type Schema } from "effect"
+import { Effect, Function as Fn, type Option, Pipeable, Predicate, type Schema } from "effect"
 import { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
 import * as Expression from "./Expression.ts"
@@ -153,6 +152,8 @@ export interface Select<in out E, out A = E, out J = unknown> extends Pipeable.P
   readonly offset: number | undefined
   readonly lock: LockOptions | undefined
   readonly populateExisting: boolean
+  /** The checks of the schemas are not asked of what is read. */
+  readonly unchecked: boolean
 }
 
 /**
@@ -234,7 +235,8 @@ const selectOf = <A>(entity: Entity.Any): Select<A> =>
     limit: undefined,
     offset: undefined,
     lock: undefined,
-    populateExisting: false
+    populateExisting: false,
+    unchecked: false
   })
 
 /** What a callback of `where` and `orderBy` gives. */
@@ -932,14 +934,7 @@ export const toSql: {
 } = Fn.dual(
   2,
   (self: Any, registry: Registry) =>
-    Effect.suspend(() =>
-      Effect.fromResult(
-        Result.map(SelectSql.printable(registry, mappingOf(registry, self.entity), self), ({ fragment }) => {
-          const [sql, parameters] = PgClient.makeCompiler().compile(fragment, true)
-          return { sql, parameters }
-        })
-      )
-    )
+    Effect.suspend(() => Effect.fromResult(SelectSql.printable(registry, mappingOf(registry, self.entity), self)))
 )
 
 /**
@@ -966,6 +961,37 @@ export const toSql: {
  */
 export const populateExisting = <E, A, J>(self: Select<E, A, J>): Select<E, A, J> =>
   changed(self, { populateExisting: true })
+
+/**
+ * Reads rows without the checks of their schemas: types and transformations are all that is asked of their values.
+ *
+ * **When to use**
+ *
+ * Use it to find and repair rows that break a check which other programs do not know. What a query compares with is not
+ * checked in any case, so a broken value can be looked for; the patch of the update is. Of the rows that the query
+ * includes, those of an inclusion that says so itself are read without checks.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session } from "effect-sql-session"
+ *
+ * class Part extends Entity.Class<Part>("Part")({
+ *   id: Schema.Int,
+ *   pieces: Schema.Int
+ * }, { table: "parts", primaryKey: "id" }) {}
+ *
+ * const repair = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   const broken = yield* session.all(Query.select(Part).pipe(Query.where({ pieces: 1.5 }), Query.unchecked))
+ *   yield* Effect.forEach(broken, (part) => session.update(part, { pieces: Math.round(part.pieces) }))
+ * })
+ * ```
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export const unchecked = <E, A, J>(self: Select<E, A, J>): Select<E, A, J> => changed(self, { unchecked: true })
 
 /**
  * The columns of what a query joins, by the names that `join` and `leftJoin` gave.

@@ -751,7 +751,7 @@ export interface SessionService {
 }
 
 /**
- * How `get` and `getOne` read: with a lock, or past the identity map.
+ * How `get` and `getOne` read: with a lock, past the identity map, or past the checks of schemas.
  *
  * @category models
  * @since 0.1.0
@@ -759,6 +759,10 @@ export interface SessionService {
 export interface GetOptions extends Partial<Query.LockOptions> {
   /** Reads the row even if the session holds it. Its changes are flushed first, or lost under `withoutAutoflush`. */
   readonly populateExisting?: boolean | undefined
+  /**
+   * `false` reads the row without the checks of its schemas: to repair one that breaks them. As `Query.unchecked`.
+   */
+  readonly checks?: boolean | undefined
 }
 
 /**

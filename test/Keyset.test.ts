@@ -172,7 +172,7 @@ layer(makers(Log, embedded(tables)))((it) => {
       ],
       [
         "a value that does not fit",
-        Query.keyset(entries, { orderBy: ["day", "id"], limit: 1, after: { day: 1.5, id: 1 } }),
+        Query.keyset(entries, { orderBy: ["day", "id"], limit: 1, after: { day: "1" as never, id: 1 } }),
         /day/
       ],
       ["no order", Query.keyset(entries, { orderBy: [], limit: 1 }), /orderBy/],

@@ -270,8 +270,8 @@ layer(shop)((it) => {
     it.effect("a value that does not fit, or a limit, within it is a SchemaError, and nothing is sent", () =>
       withSession(Effect.fnUntraced(function*(session) {
         const wrong = [
-          Query.where(products, (p) => p.id.in(Query.where(soldIds, (sale) => sale.amount.eq(1.5)))),
-          Query.where(products, () => Query.exists(Query.where(sales, (sale) => sale.id.in([0.5])))),
+          Query.where(products, (p) => p.id.in(Query.where(soldIds, (sale) => sale.amount.eq("1" as never)))),
+          Query.where(products, () => Query.exists(Query.where(sales, (sale) => sale.id.in(["1" as never])))),
           Query.where(
             products,
             (p) =>

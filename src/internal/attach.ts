@@ -6,26 +6,22 @@ import * as SessionState from "../SessionState.ts"
 import { changeUnit, type Core, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
+import { fieldError } from "./input.ts"
 import type { EntityMapping } from "./mapping.ts"
 
-/** The key of a row, or why it cannot be decoded. */
+/** The key of a row, or why it cannot be decoded. Its checks are asked with those of the other columns. */
 const keyOfRow = (
   mapping: EntityMapping,
   row: ReadonlyArray<unknown>
 ): IdentityKey.IdentityKey | Schema.SchemaError => {
   const [first] = mapping.key
-  if (mapping.key.length === 1 && first!.codec.isPlain(row[first!.index])) {
+  if (mapping.key.length === 1 && first!.codec.unchecked.isPlain(row[first!.index])) {
     return IdentityKey.single(mapping.name, row[first!.index])
   }
   const values: Array<unknown> = []
   for (const column of mapping.key) {
-    const encoded = row[column.index]
-    if (column.codec.isPlain(encoded)) {
-      values.push(encoded)
-      continue
-    }
-    const decoded = Hydrate.decode(mapping, column, encoded)
-    if (R.isFailure(decoded)) return decoded.failure
+    const decoded = column.codec.unchecked.read(row[column.index])
+    if (R.isFailure(decoded)) return fieldError(mapping, column.field, decoded.failure)
     values.push(decoded.success)
   }
   return IdentityKey.make(mapping.name, values)
@@ -44,6 +40,8 @@ export interface AttachOptions {
   readonly batch?: SessionState.Batch | undefined
   /** A row may come more than once: it is one value all the same. */
   readonly repeats?: boolean | undefined
+  /** The checks of the schemas are not asked. */
+  readonly unchecked?: boolean | undefined
 }
 
 interface Taken {
@@ -74,7 +72,7 @@ const taken = (
   const loaded: Array<SessionState.Entry> = []
   const again: Array<IdentityKey.IdentityKey> = []
   const seen = options.repeats === true ? new Map<string, Attached>() : undefined
-  const reader = Hydrate.reader(mapping, 0)
+  const reader = Hydrate.reader(mapping, 0, options.unchecked)
   const attachOne = (key: IdentityKey.IdentityKey, row: ReadonlyArray<unknown>): Attached | undefined => {
     keys.push(key)
     const known = kept(unit, key, options)

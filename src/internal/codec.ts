@@ -4,21 +4,29 @@ import { Exit, Result, Schema, SchemaAST, SchemaIssue } from "effect"
 /** A value on its way, or why it cannot pass. */
 type Passed = Result.Result<unknown, SchemaIssue.Issue>
 
-export interface Codec {
-  readonly ast: SchemaAST.AST
-  /** Says that a value read from the database is already the value in the program: the common case, at no cost. */
+/** How values of the database become values of the program. */
+export interface Reading {
+  /** Says that a value read from the database is already the value in the program: the common case. */
   readonly isPlain: (encoded: unknown) => boolean
   readonly decode: (encoded: unknown) => Passed
+  /** As `decode`, without its cost for a value that is plain. */
+  readonly read: (encoded: unknown) => Passed
+}
+
+export interface Codec extends Reading {
+  readonly ast: SchemaAST.AST
+  /** As the codec itself reads, past the checks of the schema: types and transformations alone. */
+  readonly unchecked: Reading
   /** Says that encoding gives back what it got. */
   readonly encodesPlain: boolean
   readonly encode: (value: unknown) => Passed
-  /** As `encode`, for a value that a program gives to a query: its type and the checks of its schema too. */
+  /** As `encode`, for a value that a query compares with: one of another type is refused, but none is checked. */
+  readonly operand: (value: unknown) => Passed
+  /** As `encode`, for a value that a program gives: its type and the checks of its schema too. */
   readonly check: (value: unknown) => Passed
   /** Says that the column can only be `json` or `jsonb`: what is encoded is a record, or anything. */
   readonly isJson: boolean
   readonly kind: "text" | "array" | "json" | "other"
-  /** As `decode`, at no cost for a value that is plain. */
-  readonly read: (encoded: unknown) => Passed
 }
 
 export type Guard = (u: unknown) => boolean
@@ -80,20 +88,46 @@ const unionGuard = (
   return (u) => guards.some((guard) => guard(u))
 }
 
-const hasChecks = (ast: SchemaAST.AST): boolean =>
-  ast.checks !== undefined || (ast._tag === "Union" && ast.types.some(hasChecks))
+/** The checks that most columns have, without the walk through a filter: each takes numbers alone. */
+const commonChecks: ReadonlyMap<unknown, Guard> = new Map<unknown, Guard>([
+  ["effect/schema/isInt", (u) => Number.isSafeInteger(u)],
+  ["effect/schema/isFinite", (u) => Number.isFinite(u)]
+])
 
-const checkGuard = (ast: SchemaAST.AST, check: SchemaAST.Check<unknown>): Guard =>
-  check._tag === "Filter"
-    ? (u) => check.run(u, ast, {}) === undefined
-    : allGuards(check.checks.map((one) => checkGuard(ast, one)))
+const commonCheck = (check: SchemaAST.Check<unknown>): Guard | undefined => {
+  const representation = check.annotations?.["representation"] as { readonly id?: unknown } | undefined
+  return commonChecks.get(representation?.id)
+}
 
-const allGuards = (guards: ReadonlyArray<Guard>): Guard => (u) => guards.every((guard) => guard(u))
+const parseOptions: SchemaAST.ParseOptions = {}
+
+const checkGuard = (ast: SchemaAST.AST, check: SchemaAST.Check<unknown>): Guard => {
+  if (check._tag === "FilterGroup") return allGuards(check.checks.map((one) => checkGuard(ast, one)))
+  return commonCheck(check) ?? ((u) => {
+    try {
+      return check.run(u, ast, parseOptions) === undefined
+    } catch {
+      // A check that throws has not been met: the schema says so.
+      return false
+    }
+  })
+}
+
+const allGuards = (guards: ReadonlyArray<Guard>): Guard => {
+  const [first, second] = guards
+  if (guards.length === 1) return first!
+  return guards.length === 2 ? (u) => first!(u) && second!(u) : (u) => guards.every((guard) => guard(u))
+}
 
 const checkedGuard = (ast: SchemaAST.AST): Guard | undefined => {
   const guard = ast._tag === "Union" ? unionGuard(ast, checkedGuard) : plainGuard(ast)
   if (guard === undefined || ast.checks === undefined) return guard
-  const checks = allGuards(ast.checks.map((check) => checkGuard(ast, check)))
+  if (ast._tag === "Number" && ast.checks.length === 1) return commonCheck(ast.checks[0]) ?? checkedBy(guard, ast)
+  return checkedBy(guard, ast)
+}
+
+const checkedBy = (guard: Guard, ast: SchemaAST.AST): Guard => {
+  const checks = allGuards(ast.checks!.map((check) => checkGuard(ast, check)))
   return (u) => guard(u) && checks(u)
 }
 
@@ -101,16 +135,7 @@ const checkedGuard = (ast: SchemaAST.AST): Guard | undefined => {
  * Says that a value of the program is what a schema wants, checks included; none for a schema that only itself can tell.
  * What it refuses, the schema is asked again: for its error.
  */
-export const validGuard = (schema: Schema.Top): Guard | undefined => {
-  const guard = checkedGuard(Schema.toType(schema).ast)
-  return guard === undefined ? undefined : (u) => {
-    try {
-      return guard(u)
-    } catch {
-      return false
-    }
-  }
-}
+export const validGuard = (schema: Schema.Top): Guard | undefined => checkedGuard(Schema.toType(schema).ast)
 
 const isJson = (ast: SchemaAST.AST): boolean => {
   switch (ast._tag) {
@@ -156,29 +181,39 @@ const passed = (exit: Exit.Exit<unknown, Schema.SchemaError>): Passed => {
   )
 }
 
+const readingOf = (isPlain: Guard, decode: (encoded: unknown) => Exit.Exit<unknown, Schema.SchemaError>): Reading => {
+  const decoded = (encoded: unknown): Passed => passed(decode(encoded))
+  return { isPlain, decode: decoded, read: (encoded) => isPlain(encoded) ? Result.succeed(encoded) : decoded(encoded) }
+}
+
+const uncheckedOptions: SchemaAST.ParseOptions = { disableChecks: true }
+
 /**
  * Makes the codec of a field's schema. What a schema would need of services, a mapping cannot give: such a schema fails
  * with the defect that Effect reports for it.
+ *
+ * Without `checks`, what is read is not checked.
  */
-export const make = (schema: Schema.Top): Codec => {
+export const make = (schema: Schema.Top, checks = true): Codec => {
   const runnable = schema as Schema.Codec<unknown>
-  const decode = Schema.decodeUnknownExit(runnable)
   const encode = Schema.encodeUnknownExit(runnable)
+  const encodeUnchecked = Schema.encodeUnknownExit(runnable, uncheckedOptions)
   const guard = plainGuard(schema.ast)
-  const checked = Schema.decodeUnknownExit(Schema.toType(runnable))
-  const plain = (value: unknown): Passed =>
-    guard !== undefined && !hasChecks(schema.ast) && guard(value) ? Result.succeed(value) : passed(checked(value))
-  const isPlain = guard ?? never
-  const decoded = (encoded: unknown): Passed => passed(decode(encoded))
+  const unchecked = readingOf(guard ?? never, Schema.decodeUnknownExit(runnable, uncheckedOptions))
+  const isPlain = checkedGuard(schema.ast) ?? never
+  const reading = checks ? readingOf(isPlain, Schema.decodeUnknownExit(runnable)) : unchecked
   const encodedAst = SchemaAST.toEncoded(schema.ast)
+  const checkedType = guard === undefined ? undefined : Schema.decodeUnknownExit(Schema.toType(runnable))
   return {
+    ...reading,
+    unchecked,
     ast: schema.ast,
     kind: kindOf(encodedAst),
-    read: (encoded) => isPlain(encoded) ? Result.succeed(encoded) : decoded(encoded),
-    check: guard === undefined ? (value) => passed(encode(value)) : plain,
+    operand: (value) => guard?.(value) === true ? Result.succeed(value) : passed(encodeUnchecked(value)),
+    check: checkedType === undefined
+      ? (value) => passed(encode(value))
+      : (value) => isPlain(value) ? Result.succeed(value) : passed(checkedType(value)),
     isJson: isJson(encodedAst),
-    isPlain,
-    decode: decoded,
     encodesPlain: guard !== undefined,
     encode: guard !== undefined ? Result.succeed : (value) => passed(encode(value))
   }

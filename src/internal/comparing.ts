@@ -8,13 +8,16 @@ import { arrayText } from "./transport.ts"
 /** What does not fit, in the order in which it was found. */
 export type Errors = Array<Schema.SchemaError>
 
-/** Encodes a value that a program compares a column with: one that is not of its field is an error, not SQL. */
+/**
+ * Encodes a value that a program compares a column with: one that is not of its field is an error, not SQL. The checks of
+ * the field are not asked: a row that breaks one can be found.
+ */
 const encode = (
   mapping: EntityMapping,
   column: Column,
   value: unknown
 ): R.Result<unknown, Schema.SchemaError> =>
-  R.mapError(column.codec.check(value), (issue) => fieldError(mapping, column.field, issue))
+  R.mapError(column.codec.operand(value), (issue) => fieldError(mapping, column.field, issue))
 
 /** A value as a parameter of its own. */
 export const parameter = (column: Column, encoded: unknown): unknown =>

@@ -1,21 +1,54 @@
 /** Builds instances of entities from rows, and says which column cannot be decoded. */
 import { Result, Schema, SchemaIssue } from "effect"
+import * as IdentityKey from "../IdentityKey.ts"
 import type { Row } from "../SessionState.ts"
-import type { Codec } from "./codec.ts"
+import type { Codec, Reading } from "./codec.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
 
 const schemaError = (mapping: EntityMapping, field: string, issue: SchemaIssue.Issue): Schema.SchemaError =>
   new Schema.SchemaError(new SchemaIssue.Pointer([mapping.name, field], issue))
 
-/** A failure to decode a value of the database. */
-export const decode = (
+/** A value of a key, by which a row is known: its checks are asked where the row itself is read. */
+export const decodeKey = (
   mapping: EntityMapping,
   column: Column,
   encoded: unknown
 ): Result.Result<unknown, Schema.SchemaError> =>
-  column.codec.isPlain(encoded)
-    ? Result.succeed(encoded)
-    : Result.mapError(column.codec.decode(encoded), (issue) => schemaError(mapping, column.field, issue))
+  Result.mapError(column.codec.unchecked.read(encoded), (issue) => schemaError(mapping, column.field, issue))
+
+const keyedError = (
+  key: IdentityKey.IdentityKey,
+  { field }: Column,
+  issue: SchemaIssue.Issue
+): Schema.SchemaError =>
+  new Schema.SchemaError(new SchemaIssue.Pointer([key.entity, IdentityKey.format(key), field], issue))
+
+/** A value of the row that has a key. */
+export const decodeOf = (
+  key: IdentityKey.IdentityKey,
+  column: Column,
+  encoded: unknown
+): Result.Result<unknown, Schema.SchemaError> =>
+  Result.mapError(column.codec.read(encoded), (issue) => keyedError(key, column, issue))
+
+/**
+ * An error about a value of a row: it names the key too, where that can be read, so that the row can be found and
+ * repaired.
+ */
+export const readError = (
+  mapping: EntityMapping,
+  of: Column,
+  issue: SchemaIssue.Issue,
+  encodedOf: (column: Column) => unknown
+): Schema.SchemaError => {
+  const values: Array<unknown> = []
+  for (const column of mapping.key) {
+    const value = column.codec.unchecked.read(encodedOf(column))
+    if (Result.isFailure(value)) return schemaError(mapping, of.field, issue)
+    values.push(value.success)
+  }
+  return keyedError(IdentityKey.make(mapping.name, values), of, issue)
+}
 
 type Variant = "insert" | "update" | "select"
 
@@ -144,18 +177,23 @@ interface Places {
   readonly fields: ReadonlyArray<string>
   readonly places: ReadonlyArray<number>
   readonly guards: ReadonlyArray<(encoded: unknown) => boolean>
+  readonly readings: ReadonlyArray<Reading>
 }
 
-const placesOf = (mapping: EntityMapping, offset: number): Places => ({
-  columns: mapping.columns,
-  fields: mapping.columns.map(({ field }) => field),
-  places: mapping.columns.map(({ index }) => offset + index),
-  guards: mapping.columns.map(({ codec }) => codec.isPlain)
-})
+const placesOf = (mapping: EntityMapping, offset: number, unchecked: boolean): Places => {
+  const readings = mapping.columns.map(({ codec }) => unchecked ? codec.unchecked : codec)
+  return {
+    columns: mapping.columns,
+    fields: mapping.columns.map(({ field }) => field),
+    places: mapping.columns.map(({ index }) => offset + index),
+    guards: readings.map(({ isPlain }) => isPlain),
+    readings
+  }
+}
 
 const fill = (
   mapping: EntityMapping,
-  { columns, fields, guards, places }: Places,
+  { columns, fields, guards, places, readings }: Places,
   row: ReadonlyArray<unknown>,
   values: Fields
 ): Schema.SchemaError | undefined => {
@@ -164,8 +202,10 @@ const fill = (
     if (guards[at]!(encoded)) {
       values[fields[at]!] = encoded
     } else {
-      const decoded = decode(mapping, columns[at]!, encoded)
-      if (Result.isFailure(decoded)) return decoded.failure
+      const decoded = readings[at]!.decode(encoded)
+      if (Result.isFailure(decoded)) {
+        return readError(mapping, columns[at]!, decoded.failure, ({ index }) => row[places[index]!])
+      }
       values[fields[at]!] = decoded.success
     }
   }
@@ -173,9 +213,9 @@ const fill = (
 }
 
 /** Made once for many rows: each then costs its instance alone. */
-export const reader = (mapping: EntityMapping, offset: number): Reader => {
+export const reader = (mapping: EntityMapping, offset: number, unchecked = false): Reader => {
   let empty: (() => Fields) | undefined
-  const places = placesOf(mapping, offset)
+  const places = placesOf(mapping, offset, unchecked)
   const reader: Reader = {
     failure: undefined,
     read: (row) => {

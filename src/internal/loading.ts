@@ -284,7 +284,7 @@ export const deferred = (
     const rows = yield* Reads.columnByKey(core, mapping, key, column)
     return rows.length === 0
       ? yield* Reads.deletedError(key)
-      : yield* Effect.fromResult(Hydrate.decode(mapping, column, rows[0]![0]))
+      : yield* Effect.fromResult(Hydrate.decodeOf(key, column, rows[0]![0]))
   })
 
 /** The row that a load starts from, where it is known without work: what other fibers are told. */

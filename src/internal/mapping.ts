@@ -128,13 +128,13 @@ const isDefaultByDb = (select: Schema.Top, variant: Schema.Top): boolean =>
   variant === select || (variant as { readonly schema?: unknown }).schema === select
 
 const column = (entity: Entity.Any, field: string, index: number, naming: Naming): Column => {
+  const checks = entity.mapping.checkReads !== false
   const isServer = declaredFields(entity)[field] === Entity.ServerVersion
   const select = (entity.fields[field] ?? variantOf(entity, "insert", field)) as Schema.Top
   const insert = variantOf(entity, "insert", field)
   const update = variantOf(entity, "update", field)
-  const codec = Codec.make(select)
+  const codec = Codec.make(select, checks)
   const name = isServer ? "xmin" : entity.mapping.columns?.[field] ?? naming(field)
-  const plainNull = codec.isPlain(null) ? Result.succeed(null) : codec.decode(null)
   const roundTrips = (schema: Schema.Top | undefined) => schema !== undefined && isDefaultByDb(select, schema)
   return {
     field,
@@ -147,7 +147,7 @@ const column = (entity: Entity.Any, field: string, index: number, naming: Naming
     updateCodec: update === undefined ? undefined : roundTrips(update) ? codec : Codec.make(update),
     insertRoundTrips: roundTrips(insert),
     updateRoundTrips: roundTrips(update),
-    nullValue: Result.getSuccess(plainNull)
+    nullValue: Result.getSuccess(codec.unchecked.read(null))
   }
 }
 

@@ -19,12 +19,20 @@ export const decodeInto = (
   for (let index = 0; index < columns.length; index++) {
     const column = columns[index]!
     const encoded = row[index + offset]
-    if (column.codec.isPlain(encoded)) {
+    // What the session had before the write was read by a query without checks, if it breaks one.
+    if (
+      column.codec.isPlain(encoded) || (encoded === target[column.field] && column.codec.unchecked.isPlain(encoded))
+    ) {
       target[column.field] = encoded
       continue
     }
-    const decoded = Hydrate.decode(mapping, column, encoded)
-    if (Result.isFailure(decoded)) return decoded.failure
+    const decoded = column.codec.decode(encoded)
+    if (Result.isFailure(decoded)) {
+      return Hydrate.readError(mapping, column, decoded.failure, (key) => {
+        const at = columns.indexOf(key)
+        return at < 0 ? target[key.field] : row[at + offset]
+      })
+    }
     target[column.field] = decoded.success
   }
   return undefined

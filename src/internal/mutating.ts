@@ -52,7 +52,7 @@ const keysIn = (
   for (const row of rows) {
     const values: Array<unknown> = []
     for (const [index, column] of mapping.key.entries()) {
-      const decoded = Hydrate.decode(mapping, column, row[whole ? column.index : index])
+      const decoded = Hydrate.decodeKey(mapping, column, row[whole ? column.index : index])
       if (R.isFailure(decoded)) return R.fail(decoded.failure)
       values.push(decoded.success)
     }

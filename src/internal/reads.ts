@@ -1,19 +1,17 @@
 /** What a session reads: from its identity map where it can, else from the database, and into the map. */
 import { Array as Arr, Context, Effect, HashMap, Option, Result as R, type Schema, SchemaIssue } from "effect"
-import { type SqlError, Statement } from "effect/sql"
+import type { SqlError, Statement } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as Expression from "../Expression.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
-import * as Result from "../Result.ts"
 import {
   DetachedInstanceError,
   type FlushFailure,
   NotPersistentError,
   ObjectDeletedError,
   type SessionEventError,
-  TransactionClosedError,
   type UsageError
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
@@ -31,7 +29,6 @@ import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
 import { knownKey } from "./operations.ts"
 import * as RelationSql from "./relationSql.ts"
 import * as SelectSql from "./selectSql.ts"
-import * as SqlText from "./sqlText.ts"
 import * as Wanted from "./wanted.ts"
 
 export type ReadError = FlushFailure
@@ -109,12 +106,17 @@ const hooked = Effect.fnUntraced(function*(
   return (yield* Effect.fromResult(SelectSql.select(core.registry, mapping, asked))).fragment
 })
 
+interface ReloadOptions {
+  readonly lock?: Query.LockOptions | undefined
+  readonly unchecked?: boolean | undefined
+}
+
 /** Reads one row now. A row that is gone leaves the map. */
 const reload = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey,
-  lock?: Query.LockOptions
+  { lock, unchecked }: ReloadOptions = {}
 ): Effect.fn.Return<
   Option.Option<SessionState.Row>,
   SqlError.SqlError | Schema.SchemaError | SessionEventError | UsageError
@@ -125,13 +127,14 @@ const reload = Effect.fnUntraced(function*(
     ? yield* values(core, SelectSql.byKey(mapping, lock), parameters)
     : yield* rowsByHook(core, mapping, key, lock)
   const batch = SessionState.entryFor(unitOf(core), key)?.batch
-  const found = yield* attach(core, mapping, rows, { populateExisting: true, batch })
+  const found = yield* attach(core, mapping, rows, { populateExisting: true, batch, unchecked })
   if (found.length === 0) changeUnit(core, (unit) => SessionState.expunge(unit, key))
   return Option.fromUndefinedOr(found[0]?.value)
 })
 
 export interface GetOptions extends Partial<Query.LockOptions> {
   readonly populateExisting?: boolean | undefined
+  readonly checks?: boolean | undefined
 }
 
 /** Reads rows now, those that are gone aside. */
@@ -198,8 +201,11 @@ const fetch = (
     changeUnit(core, (unit) => SessionState.expunge(unit, key))
     return Option.none()
   })
-  // What another fiber asks for may be what the database refuses. In a transaction there is no second try.
-  return stateOf(core).frames.length > 0 ? together : Effect.catch(together, () => reload(core, mapping, key))
+  // What another fiber asks for may be a row that cannot be read, or what the database refuses: in a transaction there is
+  // no second try after that.
+  return stateOf(core).frames.length > 0
+    ? Effect.catchTag(together, "SchemaError", () => reload(core, mapping, key))
+    : Effect.catch(together, () => reload(core, mapping, key))
 }
 
 /** A key that is marked, and that a pending row takes: the flush makes one update of both. */
@@ -228,45 +234,13 @@ export const get = (
       const after = inMemory(core, key, true)
       if (after === "deleted") return Effect.succeedNone
       if (after !== "unknown" && !mustRead) return Effect.succeedSome(after)
-      if (!mustRead) return want?.absentAt === core.turns.count ? Effect.succeedNone : fetch(core, mapping, key)
-      return reload(core, mapping, key, options?.lock === undefined ? undefined : { ...options, lock: options.lock })
+      const unchecked = options?.checks === false
+      if (!mustRead && !unchecked) {
+        return want?.absentAt === core.turns.count ? Effect.succeedNone : fetch(core, mapping, key)
+      }
+      const lock = options?.lock === undefined ? undefined : { ...options, lock: options.lock }
+      return reload(core, mapping, key, { lock, unchecked })
     })
-  })
-
-const transformed = (core: Core, rows: ReadonlyArray<object>): ReadonlyArray<object> => {
-  const config = (core.sql as { readonly config?: { readonly transformResultNames?: (name: string) => string } }).config
-  return config?.transformResultNames === undefined
-    ? rows
-    : Statement.defaultTransforms(config.transformResultNames).array(rows)
-}
-
-/** The first words of a statement that is for the session to send. */
-export const transactionStatement = (statement: Statement.Fragment): string | undefined => {
-  const [first] = statement.segments
-  return first?._tag === "Literal" ? SqlText.transactionStatement(first.value) : undefined
-}
-
-/** The rows of any other statement: it runs in the transaction. */
-export const execute = (
-  core: Core,
-  statement: Statement.Statement<unknown>
-): Effect.Effect<Result.Result<unknown>, ReadError> =>
-  Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, ReadError> {
-    const forbidden = transactionStatement(statement)
-    if (forbidden !== undefined) {
-      return yield* new TransactionClosedError({ operation: "Session.execute", statement: forbidden })
-    }
-    yield* autoflush(core)
-    yield* ensureBegun(core)
-    const raw = (yield* onConnection(core, statement.raw)) as {
-      readonly rows?: ReadonlyArray<Readonly<Record<string, unknown>>>
-      readonly fields?: ReadonlyArray<{ readonly name: string }>
-      readonly rowCount?: number
-    }
-    const rows = transformed(core, raw.rows ?? [])
-    // A record does not keep the order of its columns: a name like "1" comes first.
-    const first = raw.fields?.[0]?.name ?? ""
-    return Result.ofRows(rows, raw.rowCount ?? rows.length, (raw.rows ?? []).map((row) => row[first]))
   })
 
 /** What a target stands for in this session. */
@@ -433,7 +407,7 @@ export const refresh = (
       return Effect.flatMap(flushOthers(core, key, attributes), () => {
         const before = SessionState.entryFor(unitOf(core), key)
         return Effect.flatMap(
-          reload(core, mapping, key, lock),
+          reload(core, mapping, key, { lock }),
           Option.match({
             onNone: () => Effect.fail(deletedError(key)),
             onSome: (row) =>

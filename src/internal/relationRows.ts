@@ -32,6 +32,7 @@ interface Reading {
   readonly statement: (keys: Keys) => R.Result<Statement.Fragment, Schema.SchemaError>
   readonly sorted: boolean
   readonly populateExisting: boolean
+  readonly unchecked: boolean
 }
 
 const byKey = (a: Attached, b: Attached): number => IdentityKey.order(a.key, b.key)
@@ -80,7 +81,8 @@ const read = Effect.fnUntraced(function*(
     const rows = yield* onConnection(core, core.sql`${fragment}`.values)
     const attached = yield* attach(core, reading.target, rows, {
       repeats: reading.repeats,
-      populateExisting: reading.populateExisting
+      populateExisting: reading.populateExisting,
+      unchecked: reading.unchecked
     })
     const groups = yield* Effect.fromResult(grouped(reading, chunk, rows, attached))
     for (const [token, group] of groups) found.set(token, group)
@@ -93,7 +95,7 @@ const keyBehind =
   (row: ReadonlyArray<unknown>): R.Result<IdentityKey.IdentityKey, Schema.SchemaError> => {
     const values: Array<unknown> = []
     for (const [index, column] of source.key.entries()) {
-      const decoded = Hydrate.decode(source, column, row[offset + index])
+      const decoded = Hydrate.decodeKey(source, column, row[offset + index])
       if (R.isFailure(decoded)) return R.fail(decoded.failure)
       values.push(decoded.success)
     }
@@ -106,7 +108,7 @@ const keyWithin = (child: EntityMapping, foreignKey: ForeignKey) =>
 > => {
   const values: Record<string, unknown> = {}
   for (const column of foreignKey.columns) {
-    const decoded = Hydrate.decode(child, column, row[column.index])
+    const decoded = Hydrate.decodeKey(child, column, row[column.index])
     if (R.isFailure(decoded)) return R.fail(decoded.failure)
     values[column.field] = decoded.success
   }
@@ -135,7 +137,8 @@ const readingOf = (core: Core, relation: MappedRelation, query: Query.Any | unde
       : keyWithin(target, relation.foreignKey),
     statement: (keys) => RelationSql.write(core.registry, shape, keys),
     sorted: shape.sorted,
-    populateExisting: query?.populateExisting === true
+    populateExisting: query?.populateExisting === true,
+    unchecked: query?.unchecked === true
   }
 }
 

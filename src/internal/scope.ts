@@ -32,6 +32,9 @@ export interface Scope {
 const noSuchField = (mapping: EntityMapping, field: string): Schema.SchemaError =>
   fieldError(mapping, field, new SchemaIssue.InvalidValue({ message: "no such field" }))
 
+const orNull = (decode: Expression.Decode): Expression.Decode => (value) =>
+  value === null ? Result.succeed(null) : decode(value)
+
 /** The columns of a table, by field; a field that is not there is an error, found when it is used. */
 const columnsOf = (
   { alias, mapping }: Named,
@@ -50,9 +53,8 @@ const columnsOf = (
           lift: (value) => lift(column, value),
           element: (value) => Comparing.element(mapping, column, value, errors),
           // Where an outer join finds nothing, every column is NULL.
-          decode: outer
-            ? (value) => value === null ? Result.succeed(null) : column.codec.read(value)
-            : column.codec.read,
+          decode: outer ? orNull(column.codec.read) : column.codec.read,
+          unchecked: outer ? orNull(column.codec.unchecked.read) : column.codec.unchecked.read,
           kind: column.codec.kind,
           nullable: outer || Option.isSome(column.nullValue)
         })

@@ -1,4 +1,5 @@
 /** Writes the SELECT of a query, with its values encoded by the schemas of their fields. */
+import { PgClient } from "@effect/sql-pg"
 import { Result as R, type Schema, SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import * as Expression from "../Expression.ts"
@@ -122,11 +123,14 @@ const decodeOfSubquery = (scope: Scope.Scope, of: Statement.Fragment): Expressio
   return decode === undefined ? undefined : (value) => value === null ? R.succeed(null) : decode(value)
 }
 
+const decodeOf = (of: Expression.Expr<unknown>, unchecked: boolean): Expression.Decode | undefined =>
+  unchecked ? of["~unchecked"] ?? of["~decode"] : of["~decode"]
+
 const outputsOf = (scope: Scope.Scope, query: Query.Any): ReadonlyArray<Output & { readonly of: Statement.Fragment }> =>
   Object.entries(query.columns?.(scope.columns as never, scope.joined as never) ?? {}).map(([name, of]) => ({
     name,
     of: Scope.resolved(scope, of),
-    decode: (of as Expression.Expr<unknown>)["~decode"] ?? decodeOfSubquery(scope, of)
+    decode: decodeOf(of, query.unchecked) ?? decodeOfSubquery(scope, of)
   }))
 
 const checkNames = (scope: Scope.Scope, names: ReadonlyArray<string>): void => {
@@ -209,14 +213,20 @@ const fromSource = (
     ? R.succeed(source)
     : R.mapError(Compiled.fragment(source), (name) => wrong(mapping, name, "the statement has no such parameter"))
 
-/** As `select`, of a query that only reads. */
+/** The text and the parameters of a query that only reads. */
 export const printable = (
   registry: Registry,
   mapping: EntityMapping,
   query: Query.Any
-): R.Result<Written, Schema.SchemaError> =>
+): R.Result<Query.Compiled, Schema.SchemaError> =>
   query.write === undefined
-    ? R.flatMap(inclusionsOf(mapping, query), () => select(registry, mapping, query))
+    ? R.map(
+      R.flatMap(inclusionsOf(mapping, query), () => select(registry, mapping, query)),
+      ({ fragment }) => {
+        const [sql, parameters] = PgClient.makeCompiler().compile(fragment, true)
+        return { sql, parameters }
+      }
+    )
     : R.fail(wrong(mapping, "query", "a query that writes is written by its session"))
 
 /** The relations that a query includes, or why it cannot. */

@@ -21,6 +21,7 @@ import * as Reads from "./reads.ts"
 import * as RelationRows from "./relationRows.ts"
 import * as RelationSql from "./relationSql.ts"
 import * as SelectSql from "./selectSql.ts"
+import * as Statements from "./statements.ts"
 
 /** What an inclusion gives for each row, by the token of its key. */
 type Included = ReadonlyMap<string, unknown>
@@ -28,7 +29,8 @@ type Included = ReadonlyMap<string, unknown>
 const isWhole = (query: Query.Any | undefined): boolean =>
   query === undefined ||
   (query.conditions.length === 0 && query.orderings.length === 0 && query.joins.length === 0 &&
-    query.limit === undefined && query.offset === undefined && query.lock === undefined && !query.populateExisting)
+    query.limit === undefined && query.offset === undefined && query.lock === undefined && !query.populateExisting &&
+    !query.unchecked)
 
 /** The rows that a relation leads to from others, by the token of the key that it goes by. */
 const rowsOf = Effect.fnUntraced(function*(
@@ -177,7 +179,7 @@ const sourceRows = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   fragment: Statement.Fragment
 ): Effect.fn.Return<Values, Reads.ReadError> {
-  const forbidden = Reads.transactionStatement(fragment)
+  const forbidden = Statements.transactionStatement(fragment)
   if (forbidden !== undefined) {
     return yield* new TransactionClosedError({ operation: "Session.execute", statement: forbidden })
   }
@@ -217,6 +219,7 @@ export const select = (
       }
       const found = yield* attach(core, mapping, rows, {
         populateExisting: query.populateExisting || query.lock !== undefined,
+        unchecked: query.unchecked,
         repeats: query.joins.length > 0 || query.source !== undefined
       })
       return Result.ofEntity(

@@ -32,6 +32,7 @@ import * as Mutating from "./mutating.ts"
 import { exclusive, immediate, isAlone, placeOf } from "./places.ts"
 import * as Reads from "./reads.ts"
 import * as Selecting from "./selecting.ts"
+import * as Statements from "./statements.ts"
 import * as Streaming from "./streaming.ts"
 import * as Wanted from "./wanted.ts"
 import * as Writes from "./writes.ts"
@@ -47,7 +48,7 @@ const execute = (core: Core, executable: Executable) =>
     "Session.execute",
     "work",
     (): Effect.Effect<Result.Result<unknown>, Reads.ReadError> => {
-      if (!Query.isQuery(executable)) return Reads.execute(core, executable)
+      if (!Query.isQuery(executable)) return Statements.execute(core, executable)
       return executable.write === undefined ? Selecting.select(core, executable) : Mutating.execute(core, executable)
     }
   ).pipe(

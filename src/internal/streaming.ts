@@ -16,6 +16,7 @@ import { exclusive } from "./places.ts"
 import * as Reads from "./reads.ts"
 import * as Selecting from "./selecting.ts"
 import * as SelectSql from "./selectSql.ts"
+import * as Statements from "./statements.ts"
 
 export interface StreamOptions {
   readonly chunkSize?: number | undefined
@@ -52,10 +53,10 @@ const declare = Effect.fnUntraced(function*(
 })
 
 /** What the session holds of a row is its value, as in every other read; other rows are not taken in. */
-const instances = (core: Core, mapping: EntityMapping) => (rows: Values): Decoded => {
+const instances = (core: Core, mapping: EntityMapping, unchecked: boolean) => (rows: Values): Decoded => {
   const unit = unitOf(core)
   const values: Array<unknown> = []
-  const reader = Hydrate.reader(mapping, 0)
+  const reader = Hydrate.reader(mapping, 0, unchecked)
   for (const row of rows) {
     const value = reader.read(row)
     if (value === undefined) return R.fail(reader.failure!)
@@ -83,7 +84,9 @@ const openQuery = (core: Core, given: Query.Any): Effect.Effect<Cursor, OpenErro
         declare(
           core,
           fragment,
-          outputs === undefined ? instances(core, mapping) : (rows) => Selecting.decodedRows(mapping, outputs, rows),
+          outputs === undefined
+            ? instances(core, mapping, query.unchecked)
+            : (rows) => Selecting.decodedRows(mapping, outputs, rows),
           (connected, sql) => onTransaction(core, connected, core.sql.unsafe(sql).values)
         )
     )
@@ -91,7 +94,7 @@ const openQuery = (core: Core, given: Query.Any): Effect.Effect<Cursor, OpenErro
 
 /** Rows of any other statement come by name: each is a row of one record. */
 const openStatement = (core: Core, statement: Statement.Fragment): Effect.Effect<Cursor, OpenError> => {
-  const forbidden = Reads.transactionStatement(statement)
+  const forbidden = Statements.transactionStatement(statement)
   return forbidden === undefined
     ? declareStatement(core, statement)
     : Effect.fail(new TransactionClosedError({ operation: "Session.stream", statement: forbidden }))
