@@ -4,10 +4,11 @@
  *
  * @since 0.1.0
  */
-import { type Option, Predicate, Schema } from "effect"
+import { Equal, Hash, Inspectable, type Option, Predicate, Redactable, Schema } from "effect"
 import type { VariantSchema } from "effect/schema"
 import { Model } from "effect/schema"
 import type { kinds } from "./internal/differenceKinds.ts"
+import { knownOf } from "./internal/printing.ts"
 
 const ColumnRefTypeId = "~effect-sql-session/ColumnRef"
 const EntityRefTypeId = "~effect-sql-session/EntityRef"
@@ -357,7 +358,32 @@ class ColumnRefImpl<T> implements ColumnRef<T> {
     this.ref = ref
     this.field = field
   }
+  [Equal.symbol](that: unknown): boolean {
+    return that instanceof ColumnRefImpl && that.field === this.field && Equal.equals(that.ref, this.ref)
+  }
+  [Hash.symbol](): number {
+    return Hash.hash(this.ref)
+  }
+  toJSON(): unknown {
+    return { ...printedRef("ColumnRef", this.ref), field: this.field }
+  }
+  toString(): string {
+    return `${this.ref}.${this.field}`
+  }
+  [Inspectable.NodeInspectSymbol](): unknown {
+    return this.toJSON()
+  }
+  [Redactable.symbolRedactable](): unknown {
+    return this.toJSON()
+  }
 }
+
+/** What a ref prints: nothing of the session that it leads to, which holds rows of all entities. */
+const printedRef = (id: string, { entity, id: number, session }: EntityRef<unknown, unknown>) => ({
+  _id: id,
+  entity: entity.identifier,
+  ...knownOf(session, number)
+})
 
 class EntityRefImpl<A, Id> implements EntityRef<A, Id> {
   get [ColumnRefTypeId](): typeof ColumnRefTypeId {
@@ -368,12 +394,16 @@ class EntityRefImpl<A, Id> implements EntityRef<A, Id> {
   }
   readonly entity: Any
   readonly id: number
-  readonly session: object
+  // What goes through the properties of a value, such as a log, must not come to the session.
+  readonly #session: object
   readonly field = undefined
   constructor(entity: Any, id: number, session: object) {
     this.entity = entity
     this.id = id
-    this.session = session
+    this.#session = session
+  }
+  get session(): object {
+    return this.#session
   }
   get ref(): EntityRef<unknown, unknown> {
     // The fields that `column` takes make the type invariant; whoever asks for the ref of a column knows them not.
@@ -382,8 +412,23 @@ class EntityRefImpl<A, Id> implements EntityRef<A, Id> {
   column<K extends keyof A & string>(field: K): ColumnRef<A[K]> {
     return new ColumnRefImpl(this.ref, field)
   }
+  [Equal.symbol](that: unknown): boolean {
+    return that instanceof EntityRefImpl && that.id === this.id && that.session === this.session
+  }
+  [Hash.symbol](): number {
+    return Hash.number(this.id)
+  }
+  toJSON(): unknown {
+    return printedRef("EntityRef", this.ref)
+  }
   toString(): string {
     return `EntityRef(${this.entity.identifier} #${this.id})`
+  }
+  [Inspectable.NodeInspectSymbol](): unknown {
+    return this.toJSON()
+  }
+  [Redactable.symbolRedactable](): unknown {
+    return this.toJSON()
   }
 }
 

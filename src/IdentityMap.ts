@@ -7,6 +7,7 @@ import { HashMap, HashSet, Option, Predicate } from "effect"
 import type * as Entity from "./Entity.ts"
 import type * as IdentityKey from "./IdentityKey.ts"
 import * as Mapping from "./internal/mapping.ts"
+import { printingAs } from "./internal/printing.ts"
 import { mappingOf, type Registry } from "./Registry.ts"
 import * as SessionState from "./SessionState.ts"
 
@@ -72,7 +73,7 @@ export const fromState = (state: SessionState.SessionState, registry: Registry):
       SessionState.find(state, Mapping.keyOfIdentity(mappingOf(registry, entity), id)),
       (entry) => entry.value
     )
-  return {
+  return printingAs<IdentityMap>({
     [TypeId]: TypeId,
     size: HashMap.size(state.entries) - HashSet.size(state.deleted),
     get: (entity, id) => get(entity, id),
@@ -82,5 +83,5 @@ export const fromState = (state: SessionState.SessionState, registry: Registry):
         if (!SessionState.isMarked(state, entry.key)) yield [entry.key, entry.value] as const
       }
     }
-  }
+  }, ({ size }) => ({ _id: "IdentityMap", size }))
 }

@@ -10,6 +10,7 @@
 import { Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import * as DifferenceKinds from "./internal/differenceKinds.ts"
+import { errorWithCause } from "./internal/printing.ts"
 
 /**
  * Fails `getOne`, `Result.one` and `session.one` when there is no such row.
@@ -233,6 +234,11 @@ export class PendingRollbackError
   override get message(): string {
     return "The transaction of this session has failed and must be rolled back: call rollback, or let the block that " +
       "began it end with the failure. The first failure is the cause of this error."
+  }
+
+  /** The cause is told in short: what it holds is not printed. */
+  override toJSON(): unknown {
+    return errorWithCause(this)
   }
 }
 
@@ -518,6 +524,11 @@ export class CommitOutcomeUnknown
     return `The connection was lost during COMMIT: ${id} may have been committed or not. Read what it wrote before you ` +
       "try it again."
   }
+
+  /** The cause is told in short: what it holds is not printed. */
+  override toJSON(): unknown {
+    return errorWithCause(this)
+  }
 }
 
 /**
@@ -600,6 +611,11 @@ export class SessionEventError
 {
   override get message(): string {
     return `${this.event}: a handler of this event has failed.`
+  }
+
+  /** The cause is told in short: what it holds is not printed. */
+  override toJSON(): unknown {
+    return errorWithCause(this)
   }
 }
 

@@ -14,6 +14,7 @@ import { coreOf, stateOf } from "./internal/core.ts"
 import { servicesOf } from "./internal/levels.ts"
 import * as Makers from "./internal/makers.ts"
 import * as Parked from "./internal/parked.ts"
+import * as Secrets from "./internal/secrets.ts"
 import * as Embedded from "./internal/testingEmbedded.ts"
 import * as Migrations from "./internal/testingMigrations.ts"
 import * as Open from "./internal/testingOpen.ts"
@@ -96,7 +97,10 @@ const open = Effect.fnUntraced(function*(
   const shared = template === false ? undefined : Migrations.templateOf(migrations, template === true ? {} : template)
   return yield* Option.isNone(url)
     ? Embedded.make(migrations, shared)
-    : Server.make({ url: url.value, migrations }, shared)
+    : Effect.mapError(
+      Server.make({ url: url.value, migrations }, shared),
+      (error) => error._tag === "SqlError" ? Secrets.without(error) : error
+    )
 })
 
 /**

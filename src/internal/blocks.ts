@@ -31,6 +31,7 @@ import { asksForMore } from "./options.ts"
 import { inOuter } from "./outer.ts"
 import { joining } from "./parked.ts"
 import { ancestry, exclusive, exclusiveKept, insideOf, OpenBlocks } from "./places.ts"
+import { printingAs } from "./printing.ts"
 
 /** The level of a block: one that it has begun, or the one of the program that it is to be a savepoint of. */
 interface Begun {
@@ -253,7 +254,7 @@ export const beginNestedScoped = (core: Core): Effect.Effect<Frame, FlushFailure
     return Effect.map(
       scoped(core, "Session.beginNested", (restore) => beginNested(core, "Session.beginNested", restore, owners)),
       (frame) => {
-        const block = { core, id: frame.id, owners }
+        const block = printingAs({ core, id: frame.id, owners }, () => ({ _id: "Block" }))
         fiber.setContext(Context.add(fiber.context, OpenBlocks, [...fiber.getRef(OpenBlocks), block]))
         return frame
       }

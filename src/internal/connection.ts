@@ -2,6 +2,7 @@
 import { type Cause, Context, Effect } from "effect"
 import type { SqlError } from "effect/sql"
 import { change, type Connected, type Core, failureOf, stateOf, type Values } from "./core.ts"
+import * as Lost from "./lost.ts"
 import { withoutTransaction } from "./parked.ts"
 
 /** Remembers the first failure of the open transaction: it must be rolled back. */
@@ -21,15 +22,21 @@ export const outsideOf = (core: Core) => (context: Context.Context<never>): Cont
     ? context
     : Context.merge(withoutTransaction(context), core.ambient)
 
+const joinedIn = ({ ambient, sql }: Core) => Context.getOrUndefined(ambient, sql.transactionService)
+
 /** Runs statements where the session stands: on the connection of its transaction, or on the pool. */
 export const onConnection = <A, E, R>(core: Core, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
   const { connected } = stateOf(core)
   if (connected !== undefined) return onTransaction(core, connected, effect)
-  const joined = Context.getOrUndefined(core.ambient, core.sql.transactionService) !== undefined
-  return joined
+  const joined = joinedIn(core)
+  return joined !== undefined
     ? Effect.updateContext(
       effect,
-      (context: Context.Context<R>) => outsideOf(core)(context as Context.Context<never>) as Context.Context<R>
+      (context: Context.Context<R>) =>
+        Context.add(outsideOf(core)(context as Context.Context<never>), core.sql.transactionService, [
+          Lost.classifying(joined[0]),
+          joined[1]
+        ]) as Context.Context<R>
     )
     : Effect.provideService(effect, core.sql.transactionService, [core.pooled, 0]) as Effect.Effect<A, E, R>
 }

@@ -1,6 +1,7 @@
 /** What the members of one session share: its settings, and its state in one `Ref`. */
-import { type Cause, Context, type Effect, type Fiber, Ref, Semaphore } from "effect"
+import { type Cause, Context, type Effect, type Fiber, HashMap, type Inspectable, Option, Ref, Semaphore } from "effect"
 import type { SqlClient, SqlConnection } from "effect/sql"
+import * as IdentityKey from "../IdentityKey.ts"
 import type { Registry } from "../Registry.ts"
 import type { Session } from "../Session.ts"
 import type { SessionEvents } from "../SessionEvents.ts"
@@ -10,6 +11,7 @@ import type { Catalog } from "./catalog.ts"
 import type * as Lease from "./lease.ts"
 import { type Parked, transactionServices } from "./parked.ts"
 import * as Pool from "./pool.ts"
+import * as Printing from "./printing.ts"
 import type * as Wanted from "./wanted.ts"
 
 /** Rows of values, as the driver reads them. */
@@ -104,7 +106,9 @@ export interface CoreState {
   readonly opening: Effect.Effect<void> | undefined
 }
 
-export interface Core extends Settings {
+export interface Core extends Settings, Inspectable.Inspectable {
+  /** What a ref of the session prints. */
+  readonly [Printing.known]: (ref: number) => Printing.Known
   /** Tells the sessions of a process apart in errors. */
   readonly id: number
   /** The connections that the session holds now. */
@@ -143,6 +147,34 @@ const initial: CoreState = {
   opening: undefined
 }
 
+/** What a session prints of itself: nothing of what it holds. */
+export const printed = (core: Core) => {
+  const state = stateOf(core)
+  const { closed, frames } = state
+  const status = closed
+    ? "closed"
+    : failureOf(state) !== undefined
+    ? "failed"
+    : frames.length > 0
+    ? "transaction"
+    : "idle"
+  return { _id: "Session", id: core.id, state: status, savepoints: Math.max(frames.length - 1, 0) }
+}
+
+const printing = Printing.printing(printed)
+
+const knownOf = (unit: SessionState.SessionState, ref: number): Printing.Known => {
+  if (HashMap.has(unit.pending, ref)) return { state: "pending" }
+  const key = Option.getOrUndefined(SessionState.keyOfRef(unit, ref))
+  if (key === undefined) return { state: "detached" }
+  const state = SessionState.isDetached(unit, key)
+    ? "detached"
+    : SessionState.isDeleted(unit, key)
+    ? "deleted"
+    : "persistent"
+  return { key: IdentityKey.format(key), state }
+}
+
 let made = 0
 
 export interface Surroundings {
@@ -159,6 +191,8 @@ export const make = (
 ): Core => {
   const core: Core = {
     ...settings,
+    ...printing,
+    [Printing.known]: (ref) => knownOf(unitOf(core), ref),
     id: ++made,
     leases: new Set(),
     siblings,

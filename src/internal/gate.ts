@@ -8,7 +8,7 @@ import * as SessionState from "../SessionState.ts"
 import { markFailed } from "./connection.ts"
 import { type AnyFiber, change, type Core, type Frame, type Gate, type Level, level, stateOf } from "./core.ts"
 import * as Cursor from "./cursor.ts"
-import { ended, isLost, notHere } from "./lost.ts"
+import { classifying, ended, isLost, notHere } from "./lost.ts"
 import { Openers } from "./parked.ts"
 import { insideOf, placeOf, setLevelId } from "./places.ts"
 import { endingStatement } from "./sqlText.ts"
@@ -185,7 +185,9 @@ export const install = (core: Core, id: Level, services: Context.Context<never>)
   const gate = make(core, inner, base) // The client keys its own bookkeeping by this very tuple: a new one would lose `afterCommit`.
   ;(tuple as [SqlConnection.Connection, number])[0] = gate
   setLevelId(tuple, id)
-  change(core, (state) => ({ ...state, connected: { gate, direct: inner, base } }))
+  // A lease classifies the errors of its connection by itself; in an outer transaction there is none.
+  const direct = base > 0 ? classifying(inner) : inner
+  change(core, (state) => ({ ...state, connected: { gate, direct, base } }))
 }
 
 /**

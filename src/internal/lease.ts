@@ -149,7 +149,10 @@ export const acquireWith = (request: Request, restore: Restore): Effect.Effect<L
     return reserved !== undefined && Exit.isSuccess(reserved)
       ? Effect.succeed(make(request, reserved.value, scope))
       : Effect.map(
-        Effect.onError(restore(waiting(request, reserving)), (cause) => Scope.close(scope, Exit.failCause(cause))),
+        Effect.mapError(
+          Effect.onError(restore(waiting(request, reserving)), (cause) => Scope.close(scope, Exit.failCause(cause))),
+          Lost.classified
+        ),
         (inner) => make(request, inner, scope)
       )
   })

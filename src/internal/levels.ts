@@ -34,6 +34,7 @@ import { inOuter, remember, rootContext } from "./outer.ts"
 import * as Parked from "./parked.ts"
 import { ancestry, exclusive, insideOf, outlivedError, setLevelId } from "./places.ts"
 import * as Pool from "./pool.ts"
+import { printingAs } from "./printing.ts"
 import * as Reacting from "./reacting.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -81,16 +82,16 @@ const handleOf = (
         ? Effect.fail(new TransactionClosedError({ operation: `Transaction.${how}` }))
         : endByHand(core, `Transaction.${how}`, frame, how)
     })
-  return {
-    isActive: Effect.sync(() =>
-      stateOf(core).frames.some((frame) => frame.id === id) && failureOf(stateOf(core)) === undefined
-    ),
+  const isOpen = () => stateOf(core).frames.some((frame) => frame.id === id)
+  const status = () => !isOpen() ? "ended" : failureOf(stateOf(core)) === undefined ? "open" : "failed"
+  return printingAs({
+    isActive: Effect.sync(() => status() === "open"),
     commit: end("commit"),
     rollback: rollbackOnly(end("rollback")),
     outcome: Effect.filterOrElse(fate, (fate) => fate !== "released", () => above),
     nested,
     parent: Option.fromUndefinedOr(parent)
-  }
+  }, () => ({ _id: "Transaction", state: status(), nested }))
 }
 
 /** What was opened while the session was reset or closed is rolled back, and nobody gets it. */

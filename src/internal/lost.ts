@@ -1,6 +1,7 @@
 /** Tells the loss of a connection from the errors of a statement. */
-import type { Cause } from "effect"
-import { SqlError } from "effect/sql"
+import { type Cause, Effect, Stream } from "effect"
+import { type SqlConnection, SqlError } from "effect/sql"
+import * as Secrets from "./secrets.ts"
 
 /**
  * The SQLSTATE codes of errors that end the session of the server: a broken connection, an administrator or a crash, and
@@ -49,9 +50,13 @@ export const lostIn = (cause: Cause.Cause<unknown>): SqlError.SqlError | undefin
   return undefined
 }
 
-/** The client knows the class 08 as `ConnectionError`; the other codes of a lost connection become one too. */
-export const classified = (error: SqlError.SqlError): SqlError.SqlError =>
-  error.reason._tag !== "UnknownError" || !isLost(error)
+/**
+ * The client knows the class 08 as `ConnectionError`; the other codes of a lost connection become one too. What is not to
+ * be printed is hidden.
+ */
+export const classified = (thrown: SqlError.SqlError): SqlError.SqlError => {
+  const error = Secrets.without(thrown)
+  return error.reason._tag !== "UnknownError" || !isLost(error)
     ? error
     : new SqlError.SqlError({
       reason: new SqlError.ConnectionError({
@@ -60,6 +65,20 @@ export const classified = (error: SqlError.SqlError): SqlError.SqlError =>
         operation: error.reason.operation
       })
     })
+}
+
+/** A connection whose errors are classified. */
+export const classifying = (inner: SqlConnection.Connection): SqlConnection.Connection => {
+  const told = <A, R>(run: Effect.Effect<A, SqlError.SqlError, R>) => Effect.mapError(run, classified)
+  return {
+    execute: (sql, params, transform) => told(inner.execute(sql, params, transform)),
+    executeRaw: (sql, params) => told(inner.executeRaw(sql, params)),
+    executeValues: (sql, params) => told(inner.executeValues(sql, params)),
+    executeValuesUnprepared: (sql, params) => told(inner.executeValuesUnprepared(sql, params)),
+    executeUnprepared: (sql, params, transform) => told(inner.executeUnprepared(sql, params, transform)),
+    executeStream: (sql, params, transform) => Stream.mapError(inner.executeStream(sql, params, transform), classified)
+  }
+}
 
 const failure = (operation: string, message: string): {
   readonly cause: Error

@@ -8,6 +8,7 @@ import type { TransactionOptions } from "../Transaction.ts"
 import * as Catalog from "./catalog.ts"
 import * as Core from "./core.ts"
 import { millisOf } from "./durations.ts"
+import { printingAs } from "./printing.ts"
 import * as Service from "./service.ts"
 
 const retryable = (error: unknown): boolean => {
@@ -95,7 +96,7 @@ export const make = (environment: Environment, options: Options): SessionMakerSe
       (session) => session.withTransaction(Effect.provideService(effect, Session, session), transaction),
       release
     )
-  return {
+  return printingAs({
     make: session,
     begin: Effect.tap(session, (session) => session.begin()),
     withSession,
@@ -108,5 +109,5 @@ export const make = (environment: Environment, options: Options): SessionMakerSe
         { ...options, ...overrides, info: { ...options.info, ...overrides.info } }
       ),
     closeAll: Effect.suspend(() => Effect.forEach(Array.from(open), (session) => session.close, { discard: true }))
-  }
+  }, () => ({ _id: "SessionMaker", sessions: open.size }))
 }

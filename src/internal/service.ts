@@ -19,7 +19,7 @@ import {
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Blocks from "./blocks.ts"
-import { changeUnit, type Core, failureOf, type Frame, register, stateOf, unitOf } from "./core.ts"
+import { changeUnit, type Core, coreOf, failureOf, type Frame, printed, register, stateOf, unitOf } from "./core.ts"
 import * as Entries from "./entries.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
@@ -30,6 +30,7 @@ import { keyOfIdentity } from "./mapping.ts"
 import * as Merging from "./merging.ts"
 import * as Mutating from "./mutating.ts"
 import { exclusive, immediate, isAlone, placeOf } from "./places.ts"
+import * as Printing from "./printing.ts"
 import * as Reads from "./reads.ts"
 import * as Selecting from "./selecting.ts"
 import * as Statements from "./statements.ts"
@@ -318,6 +319,8 @@ const others = (core: Core) => ({
   registry: core.registry
 })
 
+const printing = Printing.printing<SessionService>((session) => printed(coreOf(session)))
+
 /**
  * Makes the members of a session. They are named one by one: an object that is put together from others takes several
  * times as long to make, and a program may make a session for each request.
@@ -325,6 +328,7 @@ const others = (core: Core) => ({
 export const make = (core: Core): SessionService => {
   const [w, r, l, t, o] = [writing(core), reading(core), looking(core), transacting(core), others(core)]
   const members = {
+    __proto__: printing,
     add: w.add,
     addAll: w.addAll,
     merge: w.merge,
