@@ -3,7 +3,7 @@
  * are passed on as they are.
  *
  * Each error names the entity and key that it is about, and its message ends with what to do. Values of rows are never
- * part of a message; keys are.
+ * part of a message; keys are. Of the cause of an error no more than its message is printed.
  *
  * @since 0.1.0
  */

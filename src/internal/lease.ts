@@ -6,6 +6,7 @@ import { type Context, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import { withLiveClock } from "./clock.ts"
 import { commit, rollback } from "./ending.ts"
+import * as Lost from "./lost.ts"
 import { close, discard, type Ended, type Inside, type Limits, unprepared, watched } from "./watching.ts"
 
 export type { Limits } from "./watching.ts"
