@@ -22,7 +22,14 @@ export const outsideOf = (core: Core) => (context: Context.Context<never>): Cont
     ? context
     : Context.merge(withoutTransaction(context), core.ambient)
 
-const joinedIn = ({ ambient, sql }: Core) => Context.getOrUndefined(ambient, sql.transactionService)
+/** The level of the outer transaction, if the session lives in one, whose errors are classified. */
+const joinedIn = ({ ambient, sql }: Core) => {
+  const level = Context.getOrUndefined(ambient, sql.transactionService)
+  if (level === undefined) return undefined
+  const connection = Lost.classifying(level[0])
+  // That of another session is known by its identity.
+  return connection === level[0] ? level : [connection, level[1]] as const
+}
 
 /** Runs statements where the session stands: on the connection of its transaction, or on the pool. */
 export const onConnection = <A, E, R>(core: Core, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
@@ -33,10 +40,11 @@ export const onConnection = <A, E, R>(core: Core, effect: Effect.Effect<A, E, R>
     ? Effect.updateContext(
       effect,
       (context: Context.Context<R>) =>
-        Context.add(outsideOf(core)(context as Context.Context<never>), core.sql.transactionService, [
-          Lost.classifying(joined[0]),
-          joined[1]
-        ]) as Context.Context<R>
+        Context.add(
+          outsideOf(core)(context as Context.Context<never>),
+          core.sql.transactionService,
+          joined
+        ) as Context.Context<R>
     )
     : Effect.provideService(effect, core.sql.transactionService, [core.pooled, 0]) as Effect.Effect<A, E, R>
 }
