@@ -10,10 +10,8 @@ import { Reactivity } from "effect/reactivity"
 import { type Migrator, SqlClient, type SqlError, Statement } from "effect/sql"
 import * as Catalog from "./internal/catalog.ts"
 import { withLiveClock } from "./internal/clock.ts"
-import { coreOf, stateOf } from "./internal/core.ts"
-import { servicesOf } from "./internal/levels.ts"
 import * as Makers from "./internal/makers.ts"
-import * as Parked from "./internal/parked.ts"
+import * as Outer from "./internal/outer.ts"
 import * as Secrets from "./internal/secrets.ts"
 import * as Embedded from "./internal/testingEmbedded.ts"
 import * as Migrations from "./internal/testingMigrations.ts"
@@ -143,25 +141,11 @@ export const TestDatabase = {
     PgClient.layerFrom(withLiveClock(open(options)))
 }
 
-const outerTransaction = (sql: SqlClient.SqlClient): Effect.Effect<Parked.Parked, SqlError.SqlError, Scope.Scope> =>
-  Effect.acquireRelease(
-    Parked.open(sql, {
-      restore: (effect) => effect,
-      enter: (context) => context,
-      openers: [],
-      onStart: () => undefined,
-      onOpen: () => undefined,
-      whenInterrupted: "await"
-    }),
-    (parked) => Effect.asVoid(parked.rollback)
-  )
-
-/** Where a session of the fixture begins: inside what the fixture's own session has open, else in the outer transaction. */
-const innermost = (session: Session["Service"] | undefined, outer: Parked.Parked): Context.Context<never> => {
-  const frames = session === undefined ? [] : stateOf(coreOf(session)).frames
-  const top = frames.findLast((frame) => frame.parked !== undefined)
-  return top === undefined ? outer.services : servicesOf(top)
-}
+/** A transaction that is always rolled back, and through whose gate all statements of a test pass. */
+const outerTransaction = (
+  sql: SqlClient.SqlClient
+): Effect.Effect<Outer.OpenFixture, SqlError.SqlError, Scope.Scope> =>
+  Effect.acquireRelease(Outer.open(sql), ({ rollback }) => rollback)
 
 /**
  * A session for tests, whose work never stays (`join_transaction_mode="create_savepoint"`, the recipe for test suites
@@ -206,16 +190,15 @@ export const TestSession = {
     Layer.fresh(Layer.effectContext(Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient
       const outer = yield* outerTransaction(sql)
-      let own: Session["Service"] | undefined
-      const maker = Makers.make({
+      const environment: Makers.Environment = {
         sql,
         reactivity: Context.make(Reactivity.Reactivity, yield* Reactivity.Reactivity) as Context.Context<never>,
         catalog: Catalog.make(options.registry),
         open: new Set(),
-        ambient: () => innermost(own, outer)
-      }, options)
-      const session = yield* maker.make
-      own = session
+        fixture: outer
+      }
+      const maker = Makers.make(environment, options)
+      const session = yield* Makers.make({ ...environment, isShared: true }, options).make
       return outer.services.pipe(
         Context.add(SqlClient.SqlClient, sql),
         Context.add(SessionMaker, maker),

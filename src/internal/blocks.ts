@@ -23,15 +23,14 @@ import {
   indexOf,
   isOpen,
   openNested,
-  type Restore,
-  servicesOf,
-  settle
+  servicesOf
 } from "./levels.ts"
 import { asksForMore } from "./options.ts"
 import { inOuter } from "./outer.ts"
-import { joining } from "./parked.ts"
-import { ancestry, exclusive, exclusiveKept, insideOf, OpenBlocks } from "./places.ts"
+import { exclusive, exclusiveKept, insideOf, type Restore } from "./places.ts"
 import { printingAs } from "./printing.ts"
+import * as Stack from "./stack.ts"
+import { ancestry, entering, newestFiber, OpenBlocks, tupleOf } from "./standing.ts"
 
 /** The level of a block: one that it has begun, or the one of the program that it is to be a savepoint of. */
 interface Begun {
@@ -44,7 +43,8 @@ const beginOrJoin = (
   core: Core,
   operation: string,
   restore: Restore,
-  options: TransactionOptions | undefined
+  options: TransactionOptions | undefined,
+  owners: ReadonlyArray<AnyFiber>
 ): Effect.Effect<Begun, BeginError> =>
   Effect.tap(
     exclusiveKept(core, operation, restore, (place): Effect.Effect<Begun, BeginError> => {
@@ -54,7 +54,10 @@ const beginOrJoin = (
         return Effect.fail(new TransactionAlreadyBegunError({ operation }))
       }
       return place === "idle"
-        ? Effect.map(beginRoot(core, restore, "explicit", options), (frame) => ({ frame, joins: false }))
+        ? Effect.map(
+          beginRoot(core, restore, { kind: "explicit", options, owners }),
+          (frame) => ({ frame, joins: false })
+        )
         : Effect.succeed({ frame: place, joins: true })
     }),
     ({ frame }) => frame.lock.release(1)
@@ -65,10 +68,11 @@ const begin = (
   core: Core,
   operation: string,
   restore: Restore,
-  options: TransactionOptions | undefined
+  options: TransactionOptions | undefined,
+  owners: ReadonlyArray<AnyFiber>
 ): Effect.Effect<Frame, BeginError> =>
   Effect.flatMap(
-    beginOrJoin(core, operation, restore, options),
+    beginOrJoin(core, operation, restore, options, owners),
     ({ frame, joins }) => joins ? Effect.fail(new TransactionAlreadyBegunError({ operation })) : Effect.succeed(frame)
   )
 
@@ -169,10 +173,10 @@ const forgetBlock = (core: Core, frame: Frame): void =>
   change(core, (state) => state.endedIn === frame.id ? { ...state, endedIn: undefined } : state)
 
 /** Lets an effect join a level: plain statements of the client run in it. */
-export const join = (frame: Frame) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+export const join = (core: Core, frame: Frame) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   frame.parked === undefined
     ? effect
-    : Effect.updateContext(effect, (context: Context.Context<R>) => joining(context, servicesOf(frame)))
+    : Effect.updateContext(effect, (context: Context.Context<R>) => entering(core.sql, context, servicesOf(frame)))
 
 const bracket = <A, E, R, E2>(
   core: Core,
@@ -185,7 +189,7 @@ const bracket = <A, E, R, E2>(
       open(restore),
       (frame) =>
         Effect.flatMap(
-          Effect.exit(restore(join(frame)(effect))),
+          Effect.exit(restore(join(core, frame)(effect))),
           (exit) => finish(core, operation, frame, exit, restore)
         )
     )
@@ -209,7 +213,7 @@ export const withTransaction = <A, E, R>(
   const operation = "Session.withTransaction"
   const open = (restore: Restore): Effect.Effect<Frame, CommitError> =>
     Effect.flatMap(
-      beginOrJoin(core, operation, restore, options),
+      beginOrJoin(core, operation, restore, options, []),
       ({ frame, joins }) =>
         !joins ? Effect.succeed(frame) : Effect.flatMap(
           restore(frame.lock.withPermit(flush(core))),
@@ -240,26 +244,49 @@ const scoped = <E>(
             : Effect.asVoid(Effect.exit(finish(core, operation, frame, Exit.fail(undefined), (effect) => effect))))))
   )
 
+/** A block that ends with a scope. The fiber, and those that it forks from here on, are in it. */
+const scopedBlock = <E>(
+  core: Core,
+  operation: string,
+  isRoot: boolean,
+  open: (restore: Restore, owners: ReadonlyArray<AnyFiber>) => Effect.Effect<Frame, E>
+): Effect.Effect<Frame, E, Scope.Scope> =>
+  Effect.withFiber((fiber) => {
+    const owners = ancestry(fiber)
+    return Effect.flatMap(
+      scoped(core, operation, (restore) => open(restore, owners)),
+      (frame) =>
+        Effect.map(newestFiber, (since) => {
+          const block = printingAs(
+            { core, id: frame.id, owners, since, isRoot, within: tupleOf(core.sql, fiber) },
+            () => ({ _id: "Block" })
+          )
+          fiber.setContext(Context.add(fiber.context, OpenBlocks, [...fiber.getRef(OpenBlocks), block]))
+          return frame
+        })
+    )
+  })
+
 /** Begins a transaction that ends with the scope. */
 export const beginScoped = (
   core: Core,
   options: TransactionOptions | undefined
 ): Effect.Effect<Frame, BeginError, Scope.Scope> =>
-  scoped(core, "Session.begin", (restore) => begin(core, "Session.begin", restore, options))
+  scopedBlock(
+    core,
+    "Session.begin",
+    true,
+    (restore, owners) => begin(core, "Session.begin", restore, options, owners)
+  )
 
-/** Begins a savepoint that ends with the scope. The fiber, and those that it forks from here on, are in it. */
+/** Begins a savepoint that ends with the scope. */
 export const beginNestedScoped = (core: Core): Effect.Effect<Frame, FlushFailure, Scope.Scope> =>
-  Effect.withFiber((fiber) => {
-    const owners = ancestry(fiber)
-    return Effect.map(
-      scoped(core, "Session.beginNested", (restore) => beginNested(core, "Session.beginNested", restore, owners)),
-      (frame) => {
-        const block = printingAs({ core, id: frame.id, owners }, () => ({ _id: "Block" }))
-        fiber.setContext(Context.add(fiber.context, OpenBlocks, [...fiber.getRef(OpenBlocks), block]))
-        return frame
-      }
-    )
-  })
+  scopedBlock(
+    core,
+    "Session.beginNested",
+    false,
+    (restore, owners) => beginNested(core, "Session.beginNested", restore, owners)
+  )
 
 /** Ends whatever is open, or being opened, without waiting for its turn, and forgets everything. */
 const ended = (core: Core, closed: boolean, connection: "return" | "discard"): Effect.Effect<void> =>
@@ -268,7 +295,7 @@ const ended = (core: Core, closed: boolean, connection: "return" | "discard"): E
     if (alreadyClosed) return Effect.void
     change(core, (state) => ({ ...state, closed, life: {}, releasedBy: fiber.id }))
     if (opening === undefined && frames.length === 0) {
-      settle(core, SessionState.forgotten)
+      Stack.settle(core, SessionState.forgotten)
       return Effect.void
     }
     const discarded = connection === "return"

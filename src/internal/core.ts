@@ -1,5 +1,15 @@
 /** What the members of one session share: its settings, and its state in one `Ref`. */
-import { type Cause, Context, type Effect, type Fiber, HashMap, type Inspectable, Option, Ref, Semaphore } from "effect"
+import {
+  type Cause,
+  type Context,
+  type Effect,
+  type Fiber,
+  HashMap,
+  type Inspectable,
+  Option,
+  Ref,
+  Semaphore
+} from "effect"
 import type { SqlClient, SqlConnection } from "effect/sql"
 import * as IdentityKey from "../IdentityKey.ts"
 import type { Registry } from "../Registry.ts"
@@ -9,7 +19,7 @@ import * as SessionState from "../SessionState.ts"
 import type { TransactionHandle } from "../Transaction.ts"
 import type { Catalog } from "./catalog.ts"
 import type * as Lease from "./lease.ts"
-import { type Parked, transactionServices } from "./parked.ts"
+import type { Parked } from "./parked.ts"
 import * as Pool from "./pool.ts"
 import * as Printing from "./printing.ts"
 import type * as Wanted from "./wanted.ts"
@@ -45,12 +55,12 @@ export interface Owned {
 }
 
 /**
- * A level of a transaction: the root, or a savepoint.
+ * A level of a session's transaction: the root, or a savepoint.
  *
  * `auto` was begun by a statement that needed it, `explicit` by `begin` or a bracket, `nested` by `beginNested` or its
- * bracket, `raw` by a plain `sql.withTransaction` of a program that joined.
+ * bracket, `raw` by somebody else: a plain `sql.withTransaction` of a program that joined, or another session.
  */
-export interface Frame extends Owned {
+export interface Frame {
   readonly id: Level
   readonly kind: "auto" | "explicit" | "nested" | "raw"
   /** Held by each operation in this level; a level below it waits for the whole of this one. */
@@ -66,25 +76,87 @@ export interface Level {
   /** The program has ended it before its block did. */
   endedByHand: boolean
   parked: Parked | undefined
+  /** What the contexts of its programs know it by. */
+  readonly mark: Mark
 }
 
-export const level = (): Level => ({ endedByHand: false, parked: undefined })
+/**
+ * Stands for a level in the contexts of its programs, which may outlive it by far: it leads to the level only while that
+ * is open.
+ */
+export interface Mark {
+  /** The `id` of the session whose level it is; none for a plain `sql.withTransaction`. */
+  readonly session: number | undefined
+  /** The one that this is a savepoint of. */
+  above: Mark | undefined
+  level: Level | undefined
+}
 
-/** A connection that joined programs see. */
+export const level = (session: number | undefined): Level => {
+  const mark: Mark = { session, above: undefined, level: undefined }
+  mark.level = { endedByHand: false, parked: undefined, mark }
+  return mark.level
+}
+
+/** An open level of a transaction of the client, whoever has opened it. */
+export interface OpenLevel {
+  readonly id: Level
+  /** In the client's count: what its savepoint is named by. */
+  readonly number: number
+  readonly lock: Semaphore.Semaphore
+  /** The session that it belongs to; none for a plain `sql.withTransaction`. */
+  readonly core: Core | undefined
+  /** Who stands in it beside the programs that have it in their context. */
+  readonly owned: ReadonlyArray<Owned>
+  /** The fiber that the client ran `SAVEPOINT` in, and the last one that was there then. */
+  readonly opener: number
+  readonly since: number
+  /** Whoever is in the level above is in this one too. */
+  readonly isShared: boolean
+  /** With these in its context a statement runs in it; not known of a plain `sql.withTransaction` at first. */
+  services: (() => Context.Context<never>) | undefined
+}
+
+/** A transaction of the client: its levels, in the order in which they were opened, and the sessions that live in it. */
+export interface ClientTransaction {
+  readonly sql: SqlClient.SqlClient
+  readonly direct: SqlConnection.Connection
+  readonly gate: Gate
+  /** None once it is over. */
+  levels: ReadonlyArray<OpenLevel>
+  /** Those whose own transaction is open in it. */
+  sessions: ReadonlyArray<Core>
+  /** Held by a savepoint that a program has opened past the gate, before that was there. */
+  unguarded: Semaphore.Semaphore | undefined
+}
+
+/** What a gate leads to. A symbol: no connection of others has it. */
+export const behind = Symbol("effect-sql-session/internal/core/behind")
+
+/** The connection that joined programs see: it waits for its turn, and follows their savepoints. */
 export interface Gate extends SqlConnection.Connection {
-  /** The `id` of the session: a context that outlives the transaction must not keep the session itself. */
-  readonly session: number
-  /** Forgets the session; whatever is asked for from here on fails. */
-  readonly close: () => void
+  /** None once the transaction is over: a context that outlives it must not keep what was in it. */
+  [behind]: ClientTransaction | undefined
+  /** The `id` of the session whose connection it is. */
+  readonly session: number | undefined
+}
+
+/** Where a session lives that is made inside a transaction of the client: in this level of it. */
+export interface Home {
+  readonly transaction: ClientTransaction
+  readonly level: OpenLevel
+  /** Who made the session. */
+  readonly maker: Owned
 }
 
 /** The connection of the open transaction. */
 export interface Connected {
-  /** What joined programs see: waits for its turn, and follows their savepoints. */
-  readonly gate: Gate
+  readonly transaction: ClientTransaction
   readonly direct: SqlConnection.Connection
   /** The depth of the root in the client's count: above 0 when the session lives in an outer transaction. */
   readonly base: number
+  /** The place of the root among the levels of the client's transaction. */
+  readonly first: number
 }
 
 export interface CoreState {
@@ -122,8 +194,10 @@ export interface Core extends Settings, Inspectable.Inspectable {
   readonly ref: Ref.Ref<CoreState>
   /** The lock of the root level, with or without a transaction. */
   readonly lock: Semaphore.Semaphore
-  /** The services of the outer transaction of the client in which the session was made; empty outside of one. */
-  readonly ambient: Context.Context<never>
+  /** The outer transaction of the client in which the session was made. */
+  readonly home: Home | undefined
+  /** Its transactions without a bracket keep nobody out: for the session of a test. */
+  readonly isShared: boolean
   /** The `Reactivity` that the client was built with, so that `sql.reactive` hears of commits. */
   readonly reactivity: Context.Context<never>
   /** What operations that wait for their turn will read: the one before them reads it too. */
@@ -180,14 +254,15 @@ let made = 0
 export interface Surroundings {
   readonly sql: SqlClient.SqlClient
   readonly catalog: Catalog
-  readonly ambient: Context.Context<never>
+  readonly home: Home | undefined
+  readonly isShared: boolean
   readonly reactivity: Context.Context<never>
   readonly siblings: () => ReadonlyArray<Core>
 }
 
 export const make = (
   settings: Settings,
-  { ambient, catalog, reactivity, siblings, sql }: Surroundings
+  { catalog, home, isShared, reactivity, siblings, sql }: Surroundings
 ): Core => {
   const core: Core = {
     ...settings,
@@ -199,9 +274,8 @@ export const make = (
     pooled: Pool.forReads(() => core),
     sql,
     catalog,
-    ambient: Context.getOrUndefined(ambient, sql.transactionService) === undefined
-      ? Context.empty()
-      : transactionServices(ambient),
+    home,
+    isShared,
     reactivity,
     ref: Ref.makeUnsafe(initial),
     lock: Semaphore.makeUnsafe(1),

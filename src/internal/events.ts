@@ -1,7 +1,7 @@
 /** Runs the hooks of a session, inside the operation that they belong to. */
 // A hook of a program fails with whatever it does: here that becomes the session's own error.
 // @effect-diagnostics anyUnknownInErrorContext:off
-import { type Context, Effect, Function, HashMap } from "effect"
+import { Context, Effect, Function, HashMap } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import { SessionEventError } from "../SessionError.ts"
 import type { Changed, Changes, Handler, SessionEvents, Transition } from "../SessionEvents.ts"
@@ -9,17 +9,23 @@ import type * as SessionState from "../SessionState.ts"
 import { type Core, serviceOf, stateOf } from "./core.ts"
 import type { EntityMapping } from "./mapping.ts"
 import * as Parked from "./parked.ts"
-import { Handling, type Inside } from "./places.ts"
+import { Handling, type Inside, placeOf } from "./places.ts"
+import { isOver, transactionOf } from "./standing.ts"
 import { sessionTag } from "./tags.ts"
 
 type Name = keyof SessionEvents
 
-/** Plain statements of the client belong to the transaction of the operation. */
+/** Plain statements of the client belong to the transaction of the operation: it runs in the innermost level. */
 const joined = (core: Core) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-  const level = stateOf(core).frames.findLast(({ parked }) => parked !== undefined)
-  return level === undefined
+  const transaction = stateOf(core).connected?.transaction
+  const services = transaction?.levels.findLast(({ services }) => services !== undefined)?.services
+  return transaction === undefined || services === undefined
     ? effect
-    : Effect.updateContext(effect, (context: Context.Context<R>) => Parked.joining(context, level.parked!.services))
+    : Effect.updateContext(effect, (context: Context.Context<R>) => {
+      const tuple = Context.getOrUndefined(context as Context.Context<never>, core.sql.transactionService)
+      const isThere = tuple !== undefined && transactionOf(tuple) === transaction && !isOver(tuple)
+      return isThere ? context : Parked.joining(context, services())
+    })
 }
 
 /** Runs one hook; what it fails with, and what it dies of, is its own error. */
@@ -29,12 +35,14 @@ const run = <A>(
   inside: Inside["kind"],
   handler: Handler<A>
 ): Effect.Effect<A, SessionEventError> =>
-  Effect.suspend(() => {
+  Effect.withFiber((fiber) => {
     const left = { current: false }
+    const place = placeOf(core, stateOf(core), fiber)
+    const lock = typeof place === "string" ? core.lock : place.lock
     return handler.pipe(
       Effect.mapError((cause) => new SessionEventError({ event: name, cause })),
       Effect.provideService(sessionTag, serviceOf(core)),
-      Effect.provideService(Handling, { core, kind: inside, left }),
+      Effect.provideService(Handling, { core, kind: inside, lock, left, around: fiber.getRef(Handling) }),
       inside === "over" ? Function.identity : joined(core),
       Effect.ensuring(Effect.sync(() => {
         left.current = true

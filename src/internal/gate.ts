@@ -1,84 +1,132 @@
 /**
- * The connection that joined programs see. Each statement waits for its turn in the session, and a savepoint that a
- * program opens by itself (`sql.withTransaction`) becomes a level of the session: its state follows when it rolls back.
+ * The connection that joined programs see. Each statement waits for its turn in the transaction, and a savepoint that a
+ * program opens by itself (`sql.withTransaction`) becomes a level of each session that lives there: its state follows
+ * when it rolls back.
  */
 import { Context, Effect, Exit, Semaphore } from "effect"
-import type { SqlConnection, SqlError } from "effect/sql"
-import * as SessionState from "../SessionState.ts"
-import { markFailed } from "./connection.ts"
-import { type AnyFiber, change, type Core, type Frame, type Gate, type Level, level, stateOf } from "./core.ts"
+import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
+import { markAllFailed } from "./connection.ts"
+import {
+  type AnyFiber,
+  behind,
+  type ClientTransaction,
+  type Core,
+  type Frame,
+  type Gate,
+  type Level,
+  level,
+  type OpenLevel
+} from "./core.ts"
 import * as Cursor from "./cursor.ts"
-import { classifying, ended, isLost, notHere } from "./lost.ts"
-import { Openers } from "./parked.ts"
-import { insideOf, placeOf, setLevelId } from "./places.ts"
+import { classifying, ended, inHook, isLost, notHere } from "./lost.ts"
+import { isHeldFor } from "./places.ts"
+import { printingAs } from "./printing.ts"
 import { endingStatement } from "./sqlText.ts"
+import * as Stack from "./stack.ts"
+import { newestFiber, setMark, standingIn, type Tuple } from "./standing.ts"
 
-/** The level that a savepoint through the gate opens: set by the session around its own. */
-export const Opening = Context.Reference<((snapshot: SessionState.SessionState, since: number) => Frame) | undefined>(
-  "effect-sql-session/internal/gate/Opening",
-  { defaultValue: () => undefined }
-)
+/**
+ * A level that a session opens: it says in which transaction, inside which level, and for whom. What else passes here
+ * with it in its context, on the way of that one savepoint, is not meant.
+ */
+export interface Opening {
+  readonly transaction: ClientTransaction
+  readonly parent: OpenLevel
+  readonly level: Level
+  readonly core: Core
+  readonly lock: Semaphore.Semaphore
+  /** Who else than its programs is to be in it. */
+  readonly owners: ReadonlyArray<AnyFiber>
+  readonly isShared: boolean
+  /** None for the root of a session: it makes its own. */
+  readonly frame: ((snapshot: Frame["snapshot"]) => Frame) | undefined
+}
+
+/** Set for the fiber that opens the level, and seen by nobody else. */
+export const Opens = Context.Reference<Opening | undefined>("effect-sql-session/internal/gate/Opens", {
+  defaultValue: () => undefined
+})
 
 type Run = Effect.Effect<unknown, SqlError.SqlError>
 
 // The names are the client's own: savepoints made by other means are no business of the session.
 const control = /^(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO SAVEPOINT) effect_sql_(\d+)$/
 
-const rawFrame = (owners: ReadonlyArray<AnyFiber>) => (snapshot: SessionState.SessionState, since: number): Frame => ({
-  id: level(),
-  kind: "raw",
-  lock: Semaphore.makeUnsafe(1),
-  owners,
-  since,
-  snapshot,
-  failure: undefined,
-  parked: undefined,
-  handle: undefined
-})
+/** What a fiber opens in this transaction by the session's doing. */
+const openingOf = (transaction: ClientTransaction, fiber: AnyFiber): Opening | undefined => {
+  const opening = fiber.getRef(Opens)
+  return opening?.transaction === transaction ? opening : undefined
+}
 
-const push = (core: Core, frame: Frame): void =>
-  change(core, (state) => ({ ...state, frames: [...state.frames, frame] }))
+/** A level of a program's own. No fiber is younger than the one that is made here. */
+const rawLevel = (fiber: AnyFiber, number: number): Effect.Effect<OpenLevel> =>
+  Effect.map(newestFiber, (since) => ({
+    id: level(undefined),
+    number,
+    lock: Semaphore.makeUnsafe(1),
+    core: undefined,
+    opener: fiber.id,
+    owned: [],
+    since,
+    isShared: false,
+    services: undefined
+  }))
 
-/** Ends a level and those inside it, and lets the level below go on. */
-const pop = (core: Core, index: number): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { frames } = stateOf(core)
-    if (index < 1 || index >= frames.length) return Effect.void
-    change(core, (state) => ({ ...state, frames: state.frames.slice(0, index) }))
-    return frames[index - 1]!.lock.release(1)
-  })
+const levelFor = (opening: Opening, { id: since }: AnyFiber, number: number): OpenLevel => {
+  const { core, frame, isShared, level: id, lock, owners } = opening
+  const byFibers = owners.length === 0 ? [] : [{ owners, since }]
+  // The root of a session that is not in a bracket: all that goes on where the session was made is in it.
+  const byMaker = frame === undefined && owners.length > 0 && core.home !== undefined ? [core.home.maker] : []
+  return {
+    id,
+    number,
+    lock,
+    core,
+    opener: since,
+    owned: [...byFibers, ...byMaker],
+    since,
+    isShared,
+    services: undefined
+  }
+}
 
-const restore = (core: Core, index: number): void =>
-  change(core, (state) => {
-    const frame = state.frames[index]
-    if (frame === undefined || state.closed || state.unwinding) return state
-    return {
-      ...state,
-      unit: SessionState.restored(state.unit, frame.snapshot),
-      frames: state.frames.map((other, at) => at >= index ? { ...other, failure: undefined } : other)
-    }
-  })
-
-const isOpen = (core: Core, gate: SqlConnection.Connection): boolean => stateOf(core).connected?.gate === gate
+/** The level that a savepoint is opened in: where the program stands, or where the session says. */
+const parentOf = (transaction: ClientTransaction, fiber: AnyFiber): OpenLevel | undefined => {
+  const opening = openingOf(transaction, fiber)
+  if (opening !== undefined) return transaction.levels.includes(opening.parent) ? opening.parent : undefined
+  const standing = standingIn(transaction, fiber)
+  return standing === "ended" ? undefined : transaction.levels[standing ?? 0]
+}
 
 /** Opens a level. The level above it is locked until this one ends. */
-const savepoint = (core: Core, gate: SqlConnection.Connection, index: number, run: Run): Run =>
+const savepoint = (transaction: ClientTransaction, number: number, run: Run): Run =>
   Effect.withFiber((fiber) => {
-    const frameOf = fiber.getRef(Opening) ?? rawFrame(fiber.getRef(Openers))
-    const parent = stateOf(core).frames[index - 1]
-    if (parent === undefined || !isOpen(core, gate) || insideOf(core, fiber) !== undefined) return Effect.fail(ended())
+    const parent = parentOf(transaction, fiber)
+    if (parent === undefined) return Effect.fail(ended())
+    if (isHeldFor(parent.lock, fiber)) return Effect.fail(inHook())
+    const opening = openingOf(transaction, fiber)
     const open = Effect.suspend(() =>
       // While it waited for its turn, the level above may have ended.
-      isOpen(core, gate) && stateOf(core).frames[index - 1]?.id === parent.id
-        ? Effect.tap(run, () => Effect.sync(() => push(core, frameOf(stateOf(core).unit, fiber.id))))
+      transaction.levels.includes(parent)
+        ? Effect.tap(run, () =>
+          Effect.map(
+            opening === undefined ? rawLevel(fiber, number) : Effect.succeed(levelFor(opening, fiber, number)),
+            (level) => Stack.push(transaction, level, opening?.frame)
+          ))
         : Effect.fail(ended())
     )
     return Effect.andThen(parent.lock.take(1), Effect.onError(open, () => parent.lock.release(1)))
   })
 
-/** The end of a level whose transaction has ended meanwhile says nothing of the one that was begun since. */
-const whileOpen = (core: Core, gate: SqlConnection.Connection, effect: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.suspend(() => isOpen(core, gate) ? effect : Effect.void)
+/** The place of the level that a fiber ends; below 0 if it has ended already, with one around it. */
+const endedBy = (transaction: ClientTransaction, fiber: AnyFiber, number: number): number => {
+  const opening = openingOf(transaction, fiber)
+  return transaction.levels.findLastIndex((level) =>
+    opening === undefined
+      ? level.core === undefined && level.number === number && level.opener === fiber.id
+      : level.id === opening.level
+  )
+}
 
 /**
  * The server has undone the savepoint with the connection. The client would make a defect of the error; the transaction
@@ -86,121 +134,133 @@ const whileOpen = (core: Core, gate: SqlConnection.Connection, effect: Effect.Ef
  */
 const afterLoss = (run: Run): Run => Effect.catchIf(run, isLost, () => Effect.succeed([]))
 
-const rollback = (core: Core, gate: SqlConnection.Connection, index: number, run: Run): Run =>
-  Effect.onExit(run, (exit) =>
-    whileOpen(
-      core,
-      gate,
+/** The end of a level that has ended with one around it sends nothing. */
+const ending = (
+  transaction: ClientTransaction,
+  number: number,
+  run: Run,
+  then: (index: number, exit: Exit.Exit<unknown, SqlError.SqlError>) => Effect.Effect<void>
+): Run =>
+  Effect.withFiber((fiber) => {
+    const level = transaction.levels[endedBy(transaction, fiber, number)]
+    if (level === undefined) return Effect.succeed([])
+    return Effect.onExit(run, (exit) =>
       Effect.suspend(() => {
-        restore(core, index)
-        if (Exit.isSuccess(exit)) return Effect.void
-        // The connection is lost, and no RELEASE will follow.
-        return Effect.andThen(pop(core, index), Effect.sync(() => markFailed(core, exit.cause)))
+        // It may be over meanwhile: the session was closed.
+        const index = transaction.levels.indexOf(level)
+        return index < 0 ? Effect.void : then(index, exit)
+      })).pipe(afterLoss)
+  })
+
+const rollback = (transaction: ClientTransaction, number: number, run: Run): Run =>
+  ending(transaction, number, run, (index, exit) => {
+    const restored = Stack.restore(transaction, index)
+    if (Exit.isSuccess(exit)) return restored
+    // The connection is lost, and no RELEASE will follow.
+    return Effect.andThen(
+      Effect.andThen(restored, Stack.pop(transaction, index, "rollback")),
+      Effect.sync(() => markAllFailed(transaction, exit.cause))
+    )
+  })
+
+const release = (transaction: ClientTransaction, number: number, run: Run): Run =>
+  ending(transaction, number, run, (index, exit) =>
+    Effect.andThen(
+      Stack.pop(transaction, index, "commit"),
+      Effect.sync(() => {
+        if (Exit.isFailure(exit)) markAllFailed(transaction, exit.cause)
       })
-    )).pipe(afterLoss)
+    ))
 
-const release = (core: Core, gate: SqlConnection.Connection, index: number, run: Run): Run =>
-  Effect.onExit(run, (exit) =>
-    whileOpen(
-      core,
-      gate,
-      Effect.andThen(
-        pop(core, index),
-        Effect.sync(() => {
-          if (Exit.isFailure(exit)) markFailed(core, exit.cause)
-        })
-      )
-    )).pipe(afterLoss)
+const moved = Symbol("effect-sql-session/internal/gate/moved")
 
-const statement = (core: Core, gate: SqlConnection.Connection, run: Run): Run =>
+const statement = (transaction: ClientTransaction, run: Run): Run =>
   Effect.withFiber((fiber: AnyFiber) => {
-    const place = placeOf(core, stateOf(core), fiber)
-    if (typeof place === "string" || !isOpen(core, gate)) return Effect.fail(ended())
-    const inside = insideOf(core, fiber)
+    const standing = standingIn(transaction, fiber)
+    const level = standing === "ended" ? undefined : transaction.levels[standing ?? 0]
+    if (level === undefined) return Effect.fail(ended())
+    const marking = Effect.onError(run, (cause) => Effect.sync(() => markAllFailed(transaction, cause)))
     // The operation that runs the hook has the lock already.
-    if (inside !== undefined) {
-      return inside === "over"
-        ? Effect.fail(ended())
-        : Effect.onError(run, (cause) => Effect.sync(() => markFailed(core, cause)))
-    }
-    return place.lock.withPermit(Effect.suspend(() =>
-      isOpen(core, gate)
-        ? Effect.onError(run, (cause) => Effect.sync(() => markFailed(core, cause)))
-        : Effect.fail(ended())
+    if (isHeldFor(level.lock, fiber)) return marking
+    return level.lock.withPermit(
+      Effect.suspend(() => transaction.levels.includes(level) ? marking : Effect.succeed(moved))
+    ).pipe(Effect.flatMap((rows) =>
+      // The level ended while it waited: a fiber that stood there without a bracket goes on in the one above.
+      rows === moved ? statement(transaction, run) : Effect.succeed(rows)
     ))
   })
 
-/** What a gate leads to. */
-interface Behind {
-  readonly core: Core
-  readonly inner: SqlConnection.Connection
+const through = (transaction: ClientTransaction, sql: string, run: Run): Run => {
+  const match = control.exec(sql)
+  const ending = match === null && transaction.sessions.length > 0 ? endingStatement(sql) : undefined
+  if (ending !== undefined) return Effect.fail(notHere(ending))
+  if (match === null) return statement(transaction, run)
+  const number = Number(match[2])
+  switch (match[1]) {
+    case "SAVEPOINT":
+      return savepoint(transaction, number, run)
+    case "RELEASE SAVEPOINT":
+      return release(transaction, number, run)
+    default:
+      return rollback(transaction, number, run)
+  }
 }
 
-/** Makes the gate to a connection whose transaction has the given depth in the client's count. */
-const make = (core: Core, connection: SqlConnection.Connection, base: number): Gate => {
-  let behind: Behind | undefined = { core, inner: connection }
+/** Makes a gate that leads nowhere yet. */
+const make = (session: number | undefined): Gate => {
   const pass = <A>(
     sql: string,
-    run: (inner: SqlConnection.Connection) => Effect.Effect<A, SqlError.SqlError>
+    run: (direct: SqlConnection.Connection) => Effect.Effect<A, SqlError.SqlError>
   ): Effect.Effect<A, SqlError.SqlError> => {
-    if (behind === undefined) return Effect.fail(ended())
-    return through(gate, behind, base, sql, run(behind.inner)) as Effect.Effect<A, SqlError.SqlError>
+    const transaction = gate[behind]
+    if (transaction === undefined) return Effect.fail(ended())
+    // What ends a level has no rows that anyone reads; all else has its own.
+    return through(transaction, sql, run(transaction.direct)) as Effect.Effect<A, SqlError.SqlError>
   }
-  const gate: Gate = {
-    session: core.id,
-    close: () => {
-      behind = undefined
-    },
-    execute: (sql, params, transform) => pass(sql, (inner) => inner.execute(sql, params, transform)),
-    executeRaw: (sql, params) => pass(sql, (inner) => inner.executeRaw(sql, params)),
-    executeValues: (sql, params) => pass(sql, (inner) => inner.executeValues(sql, params)),
-    executeValuesUnprepared: (sql, params) => pass(sql, (inner) => inner.executeValuesUnprepared(sql, params)),
+  const gate: Gate = printingAs({
+    [behind]: undefined,
+    session,
+    execute: (sql, params, transform) => pass(sql, (direct) => direct.execute(sql, params, transform)),
+    executeRaw: (sql, params) => pass(sql, (direct) => direct.executeRaw(sql, params)),
+    executeValues: (sql, params) => pass(sql, (direct) => direct.executeValues(sql, params)),
+    executeValuesUnprepared: (sql, params) => pass(sql, (direct) => direct.executeValuesUnprepared(sql, params)),
     executeUnprepared: (sql, params, transform) =>
-      pass(sql, (inner) => inner.executeUnprepared(sql, params, transform)),
+      pass(sql, (direct) => direct.executeUnprepared(sql, params, transform)),
     executeStream: (sql, params, transform) => Cursor.stream(gate, sql, params, transform)
-  }
+  }, () => ({ _id: "JoinedConnection" }))
   return gate
 }
 
-const through = (gate: Gate, { core }: Behind, base: number, sql: string, run: Run): Run => {
-  const match = control.exec(sql)
-  const ending = match === null ? endingStatement(sql) : undefined
-  if (ending !== undefined) return Effect.fail(notHere(ending))
-  if (match === null) return statement(core, gate, run)
-  const index = Number(match[2]) - base
-  switch (match[1]) {
-    case "SAVEPOINT":
-      return savepoint(core, gate, index, run)
-    case "RELEASE SAVEPOINT":
-      return release(core, gate, index, run)
-    default:
-      return rollback(core, gate, index, run)
-  }
+/** The first level of a transaction that passes a gate. */
+export interface Root {
+  readonly id: Level
+  readonly core: Core | undefined
+  readonly lock: Semaphore.Semaphore
+  readonly since: number
+  readonly services: Context.Context<never>
 }
 
-/** Puts a gate into the level that `sql.withTransaction` made, and says what the session holds now. */
-export const install = (core: Core, id: Level, services: Context.Context<never>): void => {
-  const tuple = Context.getUnsafe(services, core.sql.transactionService)
-  const [inner, base] = tuple
-  const gate = make(core, inner, base) // The client keys its own bookkeeping by this very tuple: a new one would lose `afterCommit`.
+/** Puts a gate into the level that `sql.withTransaction` made, before anything else passes there. */
+export const install = (sql: SqlClient.SqlClient, root: Root): ClientTransaction => {
+  const tuple: Tuple = Context.getUnsafe(root.services, sql.transactionService)
+  const [connection, number] = tuple
+  // A lease classifies the errors of its connection by itself; a transaction of the plain client has none.
+  const direct = root.core === undefined ? classifying(connection) : connection
+  const gate = make(root.core?.id)
+  const first: OpenLevel = {
+    id: root.id,
+    number,
+    lock: root.lock,
+    core: root.core,
+    opener: root.since,
+    owned: [],
+    since: root.since,
+    isShared: false,
+    services: () => root.services
+  }
+  const transaction: ClientTransaction = { sql, direct, gate, levels: [first], sessions: [], unguarded: undefined }
+  gate[behind] = transaction // The client keys its own bookkeeping by this very tuple: a new one would lose `afterCommit`.
   ;(tuple as [SqlConnection.Connection, number])[0] = gate
-  setLevelId(tuple, id)
-  // A lease classifies the errors of its connection by itself; in an outer transaction there is none.
-  const direct = base > 0 ? classifying(inner) : inner
-  change(core, (state) => ({ ...state, connected: { gate, direct, base } }))
-}
-
-/**
- * Lets go of a session whose transaction has ended. The client's bookkeeping keeps the levels for a while, and what they
- * lead to: that must not be all that the session has loaded.
- */
-export const uninstall = (core: Core): void => {
-  const { connected, frames } = stateOf(core)
-  connected?.gate.close()
-  for (const { parked } of frames) {
-    const tuple = parked === undefined
-      ? undefined
-      : Context.getOrUndefined(parked.services, core.sql.transactionService)
-    if (tuple !== undefined) setLevelId(tuple, undefined)
-  }
+  setMark(tuple, root.id.mark)
+  return transaction
 }

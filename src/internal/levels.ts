@@ -1,5 +1,5 @@
 /** Opens and ends the levels of a session's transaction: its root, and its savepoints. */
-import { Cause, Context, Effect, Exit, Option, Semaphore } from "effect"
+import { Cause, Context, Effect, Exit, Option } from "effect"
 import type { SqlError } from "effect/sql"
 import {
   type CommitError,
@@ -14,30 +14,18 @@ import {
 import * as SessionState from "../SessionState.ts"
 import type { Outcome, TransactionHandle, TransactionOptions } from "../Transaction.ts"
 import { values } from "./connection.ts"
-import {
-  type AnyFiber,
-  change,
-  type Core,
-  type CoreState,
-  failureOf,
-  type Frame,
-  type Level,
-  level,
-  stateOf
-} from "./core.ts"
+import { type AnyFiber, change, type Core, type CoreState, failureOf, type Frame, type Level, stateOf } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Flush from "./flush.ts"
-import * as Gate from "./gate.ts"
 import { lostIn } from "./lost.ts"
-import { beginStatement, settingsStatement } from "./options.ts"
-import { inOuter, remember, rootContext } from "./outer.ts"
-import * as Parked from "./parked.ts"
-import { ancestry, exclusive, insideOf, outlivedError, setLevelId } from "./places.ts"
-import * as Pool from "./pool.ts"
+import * as Opening from "./opening.ts"
+import { settingsStatement } from "./options.ts"
+import type * as Parked from "./parked.ts"
+import { exclusive, insideOf, outlivedError, type Restore } from "./places.ts"
 import { printingAs } from "./printing.ts"
 import * as Reacting from "./reacting.ts"
-
-export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+import * as Stack from "./stack.ts"
+import { ancestry } from "./standing.ts"
 
 export type How = "commit" | "rollback"
 
@@ -59,12 +47,6 @@ const rollbackOnly = (effect: Effect.Effect<void, CommitError>): Effect.Effect<v
         return Effect.die(error)
     }
   })
-
-/** Most programs never ask for the handle of a transaction. */
-const once = <A>(make: () => A): () => A => {
-  let made: A | undefined
-  return () => made ??= make()
-}
 
 const handleOf = (
   core: Core,
@@ -94,81 +76,17 @@ const handleOf = (
   }, () => ({ _id: "Transaction", state: status(), nested }))
 }
 
-/** What was opened while the session was reset or closed is rolled back, and nobody gets it. */
-const unlessOvertaken = (
-  core: Core,
-  life: object,
-  open: Effect.Effect<Parked.Parked, SqlError.SqlError>
-): Effect.Effect<Parked.Parked, SqlError.SqlError | UsageError> =>
-  Effect.matchCauseEffect(open, {
-    onFailure: (cause): Effect.Effect<Parked.Parked, SqlError.SqlError | UsageError> => {
-      const overtaken = outlivedError(core, life, "Session.begin")
-      return overtaken === undefined ? Effect.failCause(cause) : Effect.fail(overtaken)
-    },
-    onSuccess: (parked) => {
-      const overtaken = outlivedError(core, life, "Session.begin")
-      return overtaken === undefined
-        ? Effect.succeed(parked)
-        : Effect.andThen(parked.rollback, Effect.fail(overtaken))
-    }
-  })
-
-/** Begins the root. Must run uninterruptibly, with the root's lock. */
-const openRoot = (
-  core: Core,
-  restore: Restore,
-  kind: "auto" | "explicit",
-  options?: TransactionOptions
-): Effect.Effect<Frame, SqlError.SqlError | UsageError> =>
-  Effect.withFiber((fiber) => {
-    const id = level()
-    const { life } = stateOf(core)
-    const opened = Parked.open(core.sql, {
-      restore,
-      lease: inOuter(core) ? undefined : Pool.forTransaction(core, fiber, options),
-      enter: () => rootContext(core, beginStatement(options), fiber),
-      openers: inOuter(core) ? ancestry(fiber) : [],
-      // In an outer transaction the wait is for another savepoint, which nothing interrupts.
-      whenInterrupted: inOuter(core) ? "abandon" : "await",
-      onStart: (opening) => change(core, (state) => ({ ...state, opening })),
-      onOpen: (services) => {
-        if (stateOf(core).life === life) Gate.install(core, id, services)
-      }
-    })
-    return unlessOvertaken(core, life, opened).pipe(
-      Effect.ensuring(Effect.sync(() => change(core, (state) => ({ ...state, opening: undefined })))),
-      Effect.map((parked): Frame => {
-        const frame: Frame = {
-          id,
-          kind,
-          lock: core.lock,
-          owners: [],
-          since: fiber.id,
-          snapshot: stateOf(core).unit,
-          failure: undefined,
-          parked,
-          handle: once(() => handleOf(core, id, undefined, false))
-        }
-        id.parked = parked
-        change(core, (state) => ({ ...state, frames: [frame], failure: undefined }))
-        remember(core, id, fiber)
-        return frame
-      })
-    )
-  })
-
 /** Begins the root, and runs the hook for it: a failing one takes the transaction with it. */
 export const beginRoot = (
   core: Core,
   restore: Restore,
-  kind: "auto" | "explicit",
-  options?: TransactionOptions
+  begin: Opening.Begin
 ): Effect.Effect<Frame, SqlError.SqlError | SessionEventError | UsageError> =>
   Effect.tap(
-    openRoot(core, restore, kind, options),
+    Opening.openRoot(core, restore, begin, (id) => handleOf(core, id, undefined, false)),
     (frame) =>
       Effect.onError(
-        restore(Effect.andThen(applySettings(core, options), Events.afterBegin(core))),
+        restore(Effect.andThen(applySettings(core, begin.options), Events.afterBegin(core))),
         () => Effect.ignore(rollbackRoot(core, frame))
       )
   )
@@ -184,7 +102,13 @@ export const ensureBegun = (core: Core): Effect.Effect<void, SqlError.SqlError |
   Effect.suspend(() =>
     stateOf(core).frames.length > 0
       ? Effect.void
-      : Effect.uninterruptibleMask((restore) => Effect.asVoid(beginRoot(core, restore, "auto")))
+      : Effect.uninterruptibleMask((restore) =>
+        Effect.withFiber((fiber) =>
+          Effect.asVoid(
+            beginRoot(core, restore, { kind: "auto", owners: core.home === undefined ? [] : ancestry(fiber) })
+          )
+        )
+      )
   )
 
 /** Flushes where the session stands, beginning a transaction if there is something to write. */
@@ -197,45 +121,8 @@ export const openNested = (
   restore: Restore,
   parent: Frame,
   owners: ReadonlyArray<AnyFiber>
-): Effect.Effect<Frame, SqlError.SqlError> => {
-  const id = level()
-  const handle = once(() => handleOf(core, id, parent.handle?.(), true))
-  const frame = (snapshot: SessionState.SessionState, since: number): Frame => ({
-    id,
-    kind: "nested",
-    lock: Semaphore.makeUnsafe(1),
-    owners,
-    since,
-    snapshot,
-    failure: undefined,
-    parked: undefined,
-    handle
-  })
-  const enter = (context: Context.Context<never>): Context.Context<never> =>
-    Context.add(
-      parent.parked === undefined ? context : Parked.joining(context, parent.parked.services),
-      Gate.Opening,
-      frame
-    ) as Context.Context<never>
-  const opened = Parked.open(core.sql, {
-    restore,
-    enter,
-    openers: owners,
-    whenInterrupted: "abandon",
-    onStart: () => undefined,
-    onOpen: (services) => {
-      setLevelId(Context.getUnsafe(services, core.sql.transactionService), id)
-    }
-  })
-  return Effect.map(opened, (parked) => {
-    id.parked = parked
-    change(core, (state) => ({
-      ...state,
-      frames: state.frames.map((other) => other.id === id ? { ...other, parked } : other)
-    }))
-    return stateOf(core).frames.find((other) => other.id === id) ?? { ...frame(stateOf(core).unit, 0), parked }
-  })
-}
+): Effect.Effect<Frame, SqlError.SqlError> =>
+  Opening.openNested(core, restore, parent, owners, (id) => handleOf(core, id, parent.handle?.(), true))
 
 const wholeCause = (exit: Exit.Exit<void, SqlError.SqlError>): Cause.Cause<SqlError.SqlError> =>
   exit._tag === "Failure" ? exit.cause : Cause.empty
@@ -247,19 +134,6 @@ const failureFrom = (exit: Exit.Exit<void, SqlError.SqlError>): Effect.Effect<ne
   return lost === undefined ? Effect.failCause(cause) : Effect.fail(lost)
 }
 
-/** Ends the root in memory. */
-export const settle = (core: Core, unit: (unit: SessionState.SessionState) => SessionState.SessionState): void => {
-  Gate.uninstall(core)
-  change(core, (state) => ({
-    ...state,
-    unit: unit(state.unit),
-    frames: [],
-    connected: undefined,
-    failure: undefined,
-    unwinding: false
-  }))
-}
-
 /** Runs one hook, and the other whatever the first one did. */
 const bothOf = <E>(one: Effect.Effect<void, E>, other: Effect.Effect<void, E>): Effect.Effect<void, E> =>
   Effect.flatMap(Effect.exit(one), (exit) => Effect.andThen(other, exit))
@@ -268,7 +142,7 @@ const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> 
   Effect.uninterruptible(Effect.flatMap(frame.parked!.commit, (exit): Effect.Effect<void, CommitError> => {
     const { unit } = stateOf(core)
     if (Exit.isSuccess(exit)) {
-      settle(core, (unit) => SessionState.committed(unit, core.expireOnCommit))
+      Stack.settle(core, (unit) => SessionState.committed(unit, core.expireOnCommit))
       return Effect.andThen(
         Reacting.tell(core, unit),
         bothOf(
@@ -277,7 +151,7 @@ const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> 
         )
       )
     }
-    settle(core, SessionState.rolledBack)
+    Stack.settle(core, SessionState.rolledBack)
     const { outcome, transactionId } = frame.parked!.lease?.ended() ?? { outcome: "rolledBack" }
     return outcome === "unknown"
       ? Effect.fail(new CommitOutcomeUnknown({ transactionId, cause: Cause.squash(wholeCause(exit)) }))
@@ -288,7 +162,7 @@ const rollbackRoot = (core: Core, frame: Frame): Effect.Effect<void, SessionEven
   Effect.uninterruptible(Effect.flatMap(frame.parked!.rollback, () => {
     // On a lost connection the server has rolled back by itself.
     const { unit } = stateOf(core)
-    settle(core, SessionState.rolledBack)
+    Stack.settle(core, SessionState.rolledBack)
     return bothOf(
       Events.onTransition(core, "over", () => Events.ending(unit, "rollback")),
       Events.afterRollback(core)
@@ -393,7 +267,7 @@ const endRoot = (core: Core, how: How): Effect.Effect<void, CommitError> => {
       "end",
       () =>
         Effect.sync(() =>
-          settle(
+          Stack.settle(
             core,
             (unit) =>
               how === "commit" ? SessionState.committed(unit, core.expireOnCommit) : SessionState.rolledBack(unit)
@@ -430,7 +304,7 @@ const settleAndUnlock = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const parents = stateOf(core).frames.slice(0, -1)
-    settle(core, unit)
+    Stack.settle(core, unit)
     return Effect.forEach(parents, ({ lock }) => lock.release(1), { discard: true })
   })
 

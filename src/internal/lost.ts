@@ -1,5 +1,5 @@
 /** Tells the loss of a connection from the errors of a statement. */
-import { type Cause, Effect, Predicate, Stream } from "effect"
+import { type Cause, Effect, Stream } from "effect"
 import { type SqlConnection, SqlError } from "effect/sql"
 import * as Secrets from "./secrets.ts"
 
@@ -67,12 +67,8 @@ export const classified = (thrown: SqlError.SqlError): SqlError.SqlError => {
     })
 }
 
-/** The connection that programs see which have joined a session: its errors are classified, and it stays what it is. */
-const isGate = (connection: SqlConnection.Connection): boolean => Predicate.hasProperty(connection, "session")
-
 /** A connection whose errors are classified. */
 export const classifying = (inner: SqlConnection.Connection): SqlConnection.Connection => {
-  if (isGate(inner)) return inner
   const told = <A, R>(run: Effect.Effect<A, SqlError.SqlError, R>) => Effect.mapError(run, classified)
   return {
     execute: (sql, params, transform) => told(inner.execute(sql, params, transform)),
@@ -106,6 +102,15 @@ export const ended = (): SqlError.SqlError =>
     reason: new SqlError.UnknownError(failure(
       "execute",
       "The transaction of this block has ended: a fiber has outlived it. Join the fiber, or give it its own."
+    ))
+  })
+
+/** A savepoint that a hook opens in the level whose operation runs the hook. */
+export const inHook = (): SqlError.SqlError =>
+  new SqlError.SqlError({
+    reason: new SqlError.UnknownError(failure(
+      "execute",
+      "A hook opens no savepoint: it would wait for the end of the operation that runs the hook."
     ))
   })
 

@@ -1,5 +1,5 @@
 /** Makes sessions from settings, and runs programs with them. */
-import { type Context, Effect, Metric, Schedule, Tracer } from "effect"
+import { Context, Effect, Metric, Schedule, Tracer } from "effect"
 import type { SqlClient } from "effect/sql"
 import { Session } from "../Session.ts"
 import type { CommitError } from "../SessionError.ts"
@@ -8,8 +8,10 @@ import type { TransactionOptions } from "../Transaction.ts"
 import * as Catalog from "./catalog.ts"
 import * as Core from "./core.ts"
 import { millisOf } from "./durations.ts"
+import * as Outer from "./outer.ts"
 import { printingAs } from "./printing.ts"
 import * as Service from "./service.ts"
+import { Regions } from "./standing.ts"
 
 const retryable = (error: unknown): boolean => {
   const reason = error as { readonly _tag?: unknown; readonly reason?: { readonly _tag?: unknown } } | undefined
@@ -49,8 +51,10 @@ export interface Environment {
   readonly reactivity: Context.Context<never>
   readonly catalog: Catalog.Catalog
   readonly open: Set<Session["Service"]>
-  /** The outer transaction of every session, whatever the context in which it is made: for test fixtures. */
-  readonly ambient?: (() => Context.Context<never>) | undefined
+  /** The outer transaction of every session, whatever the context in which it is made: for the fixture of a test. */
+  readonly fixture?: Outer.Fixture | undefined
+  /** The transactions of its sessions without a bracket keep nobody out: for the session of a test. */
+  readonly isShared?: boolean | undefined
 }
 
 const settingsOf = (options: Options): Core.Settings => ({
@@ -69,31 +73,42 @@ const settingsOf = (options: Options): Core.Settings => ({
   events: options.events ?? {}
 })
 
+/** Runs a program with a session. */
+const inside = <A, E, R>(
+  session: Session["Service"],
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, Exclude<R, Session>> => {
+  const provided = Effect.provideService(effect, Session, session)
+  const { home, id } = Core.coreOf(session)
+  return home === undefined ? provided : Effect.updateContext(
+    provided,
+    (context) => Context.add(context, Regions, [...Context.get(context, Regions), id]) as typeof context
+  )
+}
+
 /** Makes a session maker. */
 export const make = (environment: Environment, options: Options): SessionMakerService => {
-  const { catalog, open, reactivity, sql } = environment
+  const { catalog, isShared = false, open, reactivity, sql } = environment
   const settings = settingsOf(options)
   const siblings = () => Array.from(open, Core.coreOf)
-  const acquire = Effect.contextWith((context: Context.Context<never>) =>
-    Effect.sync(() => {
-      const ambient = environment.ambient === undefined ? context : environment.ambient()
-      const session = Service.make(Core.make(settings, { sql, catalog, ambient, reactivity, siblings }))
-      open.add(session)
-      return session
-    })
-  )
+  const home = environment.fixture === undefined ? Outer.homeIn(sql) : Outer.homeWithin(environment.fixture)
+  const acquire = Effect.map(home, (home) => {
+    const session = Service.make(Core.make(settings, { sql, catalog, home, isShared, reactivity, siblings }))
+    open.add(session)
+    return session
+  })
   const release = (session: Session["Service"]): Effect.Effect<void> =>
     Effect.ensuring(session.close, Effect.sync(() => open.delete(session)))
   const session = Effect.acquireRelease(acquire, release)
   const withSession = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Session>> =>
-    Effect.acquireUseRelease(acquire, (session) => Effect.provideService(effect, Session, session), release)
+    Effect.acquireUseRelease(acquire, (session) => inside(session, effect), release)
   const once = <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     transaction: TransactionOptions
   ): Effect.Effect<A, E | CommitError, Exclude<R, Session>> =>
     Effect.acquireUseRelease(
       acquire,
-      (session) => session.withTransaction(Effect.provideService(effect, Session, session), transaction),
+      (session) => session.withTransaction(inside(session, effect), transaction),
       release
     )
   return printingAs({

@@ -2,7 +2,7 @@
  * A transaction as a fiber that is parked inside `sql.withTransaction`: everything hard about a transaction stays with
  * `effect/sql`, and its services are lent to whoever is to join.
  */
-import { Cause, Context, Data, Deferred, Effect, Exit, Fiber } from "effect"
+import { Cause, Context, Data, Deferred, Effect, Exit, Fiber, Semaphore } from "effect"
 import { Reactivity } from "effect/reactivity"
 import type { SqlClient, SqlError } from "effect/sql"
 import type { Lease } from "./lease.ts"
@@ -29,12 +29,6 @@ export interface Parked {
 
 /** `released` is a savepoint that has become part of the level above. */
 export type Fate = "open" | "committed" | "released" | "rolledBack" | "unknown"
-
-/** Who opens a level: the fiber, and those that it was forked by, nearest first. */
-export const Openers = Context.Reference<ReadonlyArray<Fiber.Fiber<unknown, unknown>>>(
-  "effect-sql-session/internal/parked/Openers",
-  { defaultValue: () => [] }
-)
 
 // What the client names its services by; it exports the key of the first alone.
 const prefix = "effect/sql/SqlClient/Transaction"
@@ -103,6 +97,32 @@ export const joining = <R>(context: Context.Context<R>, services: Context.Contex
 export const withoutTransaction = (context: Context.Context<never>): Context.Context<never> =>
   filtered(context, (key) => !isOfTransaction(key))
 
+/**
+ * A context in which a savepoint does not take its turn among those of the client: the gate orders all, and knows which
+ * of them are inside one another, while the client would let a program without a bracket wait for its own savepoint.
+ */
+const withOwnTurns = (sql: SqlClient.SqlClient, context: Context.Context<never>): Context.Context<never> => {
+  let own = context
+  for (const { key } of keys.get(sql) ?? turnsIn(context)) {
+    if (key.startsWith(semaphore)) own = Context.addUnsafe(own, key, Semaphore.makeUnsafe(1))
+  }
+  return own
+}
+
+const turnsIn = (context: Context.Context<never>): ReadonlyArray<Key> =>
+  Array.from(context.mapUnsafe.keys()).filter((key) => key.startsWith(semaphore)).map((name): Key =>
+    Context.Service(name)
+  )
+
+/** What the savepoints of a level take turns by, in the context of the level; not known where there are several clients. */
+export const turnOf = (
+  sql: SqlClient.SqlClient,
+  context: Context.Context<never>
+): Semaphore.Semaphore | undefined => {
+  const turns = (keys.get(sql) ?? turnsIn(context)).filter(({ key }) => key.startsWith(semaphore))
+  return turns.length === 1 ? Context.getOrUndefined(context, turns[0]!) as Semaphore.Semaphore | undefined : undefined
+}
+
 /** The signal beside another failure, of the rollback itself, says nothing more. */
 const withoutSignal = (
   exit: Exit.Exit<void, SqlError.SqlError | RollbackSignal>
@@ -135,11 +155,10 @@ export interface Options {
   readonly whenInterrupted: "await" | "abandon"
   /** The context of the new level: without a transaction, or with that of the level above. */
   readonly enter: (context: Context.Context<never>) => Context.Context<never>
-  readonly openers: ReadonlyArray<Fiber.Fiber<unknown, unknown>>
   /** Gets what gives the level up while it is being opened. */
   readonly onStart: (abort: Effect.Effect<void>) => void
   /** Runs inside the new level, before anyone can join. */
-  readonly onOpen: (services: Context.Context<never>) => void
+  readonly onOpen: (services: Context.Context<never>, fiber: number) => void
 }
 
 type Outcome = Exit.Exit<void, SqlError.SqlError | RollbackSignal>
@@ -151,16 +170,15 @@ type Outcome = Exit.Exit<void, SqlError.SqlError | RollbackSignal>
 export const open = (sql: SqlClient.SqlClient, options: Options): Effect.Effect<Parked, SqlError.SqlError> =>
   Effect.withFiber((caller) => {
     const entered = options.enter(caller.context)
-    // A root of its own has nobody to say it to.
-    const outer = options.lease === undefined ? Context.add(entered, Openers, options.openers) : entered
+    const outer = options.lease === undefined ? withOwnTurns(sql, entered) : entered
     const opened = Deferred.makeUnsafe<Context.Context<never>, SqlError.SqlError | RollbackSignal>()
     const decision = Deferred.makeUnsafe<void, RollbackSignal>()
     const outcome = Deferred.makeUnsafe<Outcome>()
     let lease: Lease | undefined
     let isDurable = false
-    const body = Effect.contextWith((inner: Context.Context<never>) => {
-      const services = servicesIn(sql, outer, inner)
-      options.onOpen(services)
+    const body = Effect.withFiber((holder) => {
+      const services = servicesIn(sql, outer, holder.context)
+      options.onOpen(services, holder.id)
       Deferred.doneUnsafe(opened, Effect.succeed(services))
       return Deferred.await(decision)
     })

@@ -7,114 +7,55 @@ import {
   TransactionClosedError,
   type UsageError
 } from "../SessionError.ts"
-import {
-  type AnyFiber,
-  type Core,
-  type CoreState,
-  failureOf,
-  type Frame,
-  type Gate,
-  type Level,
-  type Owned,
-  stateOf
-} from "./core.ts"
-
-/** A savepoint without a bracket, as the context of its fibers has it. */
-export interface Block {
-  readonly core: Core
-  readonly id: object
-  readonly owners: ReadonlyArray<AnyFiber>
-}
+import { type AnyFiber, type Core, type CoreState, failureOf, type Frame, stateOf } from "./core.ts"
+import { hasOutlived, OpenBlocks, standingIn } from "./standing.ts"
 
 /** The hook that a fiber runs for a session: what it may do there. */
 export interface Inside {
   readonly core: Core
   /** `flush`: no other flush; `work`: anything but the end of the transaction; `over`: the transaction has ended. */
   readonly kind: "flush" | "work" | "over"
+  /** The lock of the operation that runs the hook. */
+  readonly lock: Semaphore.Semaphore
   /** Set when the hook has ended: a fiber that it forked, and that is left, is one like any other. */
   readonly left: { current: boolean }
+  /** The hook, of another session, in which this one runs. */
+  readonly around: Inside | undefined
 }
 
 export const Handling = Context.Reference<Inside | undefined>("effect-sql-session/internal/places/Handling", {
   defaultValue: () => undefined
 })
 
-/** What a fiber runs for this session. */
-export const insideOf = (core: Core, fiber: AnyFiber): Inside["kind"] | undefined => {
-  const inside = fiber.getRef(Handling)
-  return inside?.core === core && !inside.left.current ? inside.kind : undefined
+/** The hook that a fiber runs, or one around it, of which something holds. */
+const findInside = (fiber: AnyFiber, holds: (inside: Inside) => boolean): Inside | undefined => {
+  for (let inside = fiber.getRef(Handling); inside !== undefined; inside = inside.around) {
+    if (!inside.left.current && holds(inside)) return inside
+  }
+  return undefined
 }
 
-/** The savepoints without a bracket in which a fiber, or one that it was forked by, is. */
-export const OpenBlocks = Context.Reference<ReadonlyArray<Block>>("effect-sql-session/internal/places/OpenBlocks", {
-  defaultValue: () => []
-})
+/** What a fiber runs for this session. */
+export const insideOf = (core: Core, fiber: AnyFiber): Inside["kind"] | undefined =>
+  findInside(fiber, (inside) => inside.core === core)?.kind
+
+/** Whether the operation that runs the hook of a fiber has a lock already: to wait for it would be for ever. */
+export const isHeldFor = (lock: Semaphore.Semaphore, fiber: AnyFiber): boolean =>
+  findInside(fiber, (inside) => inside.lock === lock) !== undefined
 
 /** Where a fiber stands in a session: a level, the root without a transaction, or a level that has ended. */
 export type Place = Frame | "idle" | "ended"
 
-// A property, not a WeakMap: that holds what it knows of a transaction, with all that hangs on it, beyond its end.
-const levelId = Symbol("effect-sql-session/internal/places/levelId")
-
-interface Numbered {
-  [levelId]?: Level | undefined
-}
-
-/** Tells the levels of joined programs apart: by what the client keeps of one in their contexts. */
-export const setLevelId = (level: object, id: Level | undefined): void => {
-  ;(level as Numbered)[levelId] = id
-}
-
-const levelOf = (core: Core, state: CoreState, fiber: AnyFiber): number | "ended" => {
-  const level = Context.getOrUndefined(fiber.context, core.sql.transactionService)
-  if (level === undefined || (level[0] as Partial<Gate>).session !== core.id) return 0
-  if (level[0] !== state.connected?.gate) return "ended"
-  const index = level[1] - state.connected.base
-  const frame = state.frames[index]
-  if (frame === undefined) return "ended"
-  const known = (level as Numbered)[levelId]
-  // The level of a savepoint that a program opened by itself is known from its first statement on.
-  if (known === undefined && frame.kind === "raw") setLevelId(level, frame.id)
-  return known === frame.id || (known === undefined && frame.kind === "raw") ? index : "ended"
-}
-
-const parentOf = (fiber: AnyFiber): AnyFiber | undefined => (fiber as { readonly _parent?: AnyFiber })._parent
-
-/** A fiber and those that it was forked by, nearest first. */
-export const ancestry = (fiber: AnyFiber): ReadonlyArray<AnyFiber> => {
-  const found: Array<AnyFiber> = []
-  for (let at: AnyFiber | undefined = fiber; at !== undefined; at = parentOf(at)) found.push(at)
-  return found
-}
-
-/**
- * Whether a fiber has opened something without a bracket, or was forked since then by the fiber that has. The mark in
- * the context says so too, but a region that gives back its context, such as a span, takes the mark away.
- */
-export const isOfOwners = ({ owners, since }: Owned, fiber: AnyFiber): boolean => {
-  const owner = owners.find((owner) => owner.pollUnsafe() === undefined)
-  // Nobody who is left opened it: better that anyone is inside than that everyone waits for its end.
-  if (owner === undefined) return owners.length > 0
-  let child: AnyFiber | undefined
-  for (let at: AnyFiber | undefined = fiber; at !== undefined; at = parentOf(at)) {
-    if (at === owner) return child === undefined || child.id > since
-    child = at
-  }
-  return false
-}
-
 /** Finds the level in which a fiber runs. */
 export const placeOf = (core: Core, state: CoreState, fiber: AnyFiber): Place => {
-  const { frames } = state
-  const level = levelOf(core, state, fiber)
+  const { connected, frames } = state
+  const standing = connected === undefined ? undefined : standingIn(connected.transaction, fiber)
+  if (standing === "ended" || (standing === undefined && hasOutlived(core, fiber))) return "ended"
+  const nested = connected === undefined || standing === undefined ? undefined : frames[standing - connected.first]
+  if (nested !== undefined && nested !== frames[0]) return nested
   const blocks = fiber.getRef(OpenBlocks)
-  for (let index = frames.length - 1; index > 0; index--) {
-    const frame = frames[index]!
-    if (index === level || isOfOwners(frame, fiber) || blocks.some((block) => block.id === frame.id)) return frame
-  }
-  const outlived = blocks.some((block) => block.core === core && !block.owners.includes(fiber))
-  if (level === "ended" || outlived) return "ended"
-  return frames[0] ?? "idle"
+  const outlived = blocks.some((block) => block.core === core && !block.isRoot && !block.owners.includes(fiber))
+  return outlived ? "ended" : frames[0] ?? "idle"
 }
 
 /** What an operation may meet: a mended use can go on in a failed transaction, to end it. */
@@ -127,7 +68,7 @@ const check = (state: CoreState, place: Place, operation: string, use: Use): Usa
   return failure === undefined ? undefined : new PendingRollbackError({ cause: Cause.squash(failure) })
 }
 
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 class Moved {
   readonly _tag = "Moved"
@@ -167,7 +108,7 @@ const enter = <A, E, R>(
 const lockOf = (core: Core, place: Frame | "idle"): Semaphore.Semaphore => place === "idle" ? core.lock : place.lock
 
 /** Whether a lock is held by nobody. The property is not part of its type: without it, every operation waits its turn. */
-const isFree = (lock: Semaphore.Semaphore): boolean => (lock as { readonly free?: number }).free === 1
+export const isFree = (lock: Semaphore.Semaphore): boolean => (lock as { readonly free?: number }).free === 1
 
 /** Whether a fiber may look into memory at once: nothing is wrong with the session, and nobody is at work. */
 export const isAlone = (core: Core, fiber: AnyFiber): boolean => {
@@ -196,8 +137,10 @@ export const exclusive = <A, E, R>(
       return inside === "over" ? Effect.fail(new TransactionClosedError({ operation })) : body(place)
     }
     const lock = lockOf(core, place)
+    const entered = enter(core, operation, use, lock, body)
     return Effect.catchIf(
-      lock.withPermit(enter(core, operation, use, lock, body)),
+      // So has the operation of another session that runs a hook in the same level.
+      isHeldFor(lock, fiber) ? entered : lock.withPermit(entered),
       isMoved,
       () => exclusive(core, operation, use, body)
     )
@@ -233,8 +176,10 @@ export const exclusiveKept = <A, E, R>(
     const state = stateOf(core)
     const place = placeOf(core, state, fiber)
     if (state.closed || place === "ended") return Effect.fail(check(state, place, operation, "work")!)
-    if (insideOf(core, fiber) !== undefined) return Effect.fail(new TransactionAlreadyBegunError({ operation }))
     const lock = lockOf(core, place)
+    if (insideOf(core, fiber) !== undefined || isHeldFor(lock, fiber)) {
+      return Effect.fail(new TransactionAlreadyBegunError({ operation }))
+    }
     return restore(lock.take(1)).pipe(
       Effect.andThen(Effect.onError(enter(core, operation, "work", lock, body), () => lock.release(1))),
       Effect.catchIf(isMoved, () => exclusiveKept(core, operation, restore, body))

@@ -138,7 +138,7 @@ const withConnection = (core: Core) =>
             : Effect.succeed(place)
         })
       )
-  ).pipe(Effect.flatMap((frame) => Blocks.join(frame)(effect)))
+  ).pipe(Effect.flatMap((frame) => Blocks.join(core, frame)(effect)))
 
 const withoutAutoflush = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.provideService(effect, Reads.Autoflush, false)
