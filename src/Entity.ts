@@ -4,10 +4,11 @@
  *
  * @since 0.1.0
  */
-import { Equal, Hash, Inspectable, type Option, Predicate, Redactable, Schema } from "effect"
+import { Equal, Hash, Inspectable, type Option, Predicate, Redactable, Schema, SchemaTransformation } from "effect"
 import type { VariantSchema } from "effect/schema"
 import { Model } from "effect/schema"
 import type { kinds } from "./internal/differenceKinds.ts"
+import * as ExactTime from "./internal/exactTime.ts"
 import { knownOf } from "./internal/printing.ts"
 
 const ColumnRefTypeId = "~effect-sql-session/ColumnRef"
@@ -504,6 +505,41 @@ export interface DefaultByDb<S extends Schema.Top> extends
     readonly jsonUpdate: S
   }>
 {}
+
+/**
+ * A point in time to the microsecond, which is what a `timestamp` of PostgreSQL has: the number of microseconds since
+ * 1970-01-01 UTC.
+ *
+ * A `Date` and a `DateTime` have milliseconds. Sessions keep the rest beside them, for keys, pages and locks, and compare
+ * a column as the field sees it: `eq` finds all of the millisecond. Where a program itself needs every microsecond, to
+ * measure, to compare exactly, or as a key that it can write down, it takes this schema. Outside of sessions, where
+ * nobody reads the rest, values end in three zeros.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Query } from "effect-sql-session"
+ *
+ * class Reading extends Entity.Class<Reading>("Reading")({
+ *   device: Schema.Int,
+ *   at: Entity.Microseconds,
+ *   value: Schema.Finite
+ * }, { table: "readings", primaryKey: ["device", "at"] }) {}
+ *
+ * const moment = Query.where(Query.select(Reading), { device: 1, at: 1_714_885_505_123_456n })
+ * ```
+ *
+ * @category fields
+ * @since 0.1.0
+ */
+export const Microseconds: Schema.decodeTo<Schema.BigInt, Schema.Date> = Schema.Date.pipe(
+  Schema.decodeTo(
+    Schema.BigInt.check(
+      Schema.isBetweenBigInt({ minimum: -8_640_000_000_000_000_000n, maximum: 8_640_000_000_000_000_000n })
+    ),
+    SchemaTransformation.transform({ decode: ExactTime.microsOf, encode: ExactTime.dateOf })
+  )
+).annotate({ [ExactTime.annotation]: true })
 
 /**
  * An integer that the session counts up with every change of the row, from 1 at insert, and checks in every update and

@@ -9,6 +9,7 @@
 import { Option, Predicate, Result, type SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import * as Placeholder from "./internal/placeholder.ts"
+import * as Ranges from "./internal/ranges.ts"
 import { arrayText } from "./internal/transport.ts"
 
 /**
@@ -287,6 +288,11 @@ export interface Operands {
   readonly decode?: Decode | undefined
   /** As `decode`, past the checks of the field: what is computed of the column need not meet them. */
   readonly unchecked?: Decode | undefined
+  /**
+   * Of a column that has more precision than its field: the value as it is encoded, which stands for all that the column
+   * is cut to. Null stands for NULL, undefined for a value that is reported as wrong.
+   */
+  readonly cut?: ((value: unknown) => Date | null | undefined) | undefined
   /** What the column holds, where operators differ by it. */
   readonly kind?: "text" | "array" | "json" | "other" | undefined
 }
@@ -349,6 +355,21 @@ class ColumnImpl {
   private compare(operator: string, value: unknown): Expr<boolean> {
     return this.fragment(` ${operator} `, ...this.operand(value))
   }
+  /** A condition on all that a value stands for in a column that has more precision; undefined without one. */
+  private cut(
+    condition: (column: ReadonlyArray<Statement.Segment>, ends: Ranges.Ends) => ReadonlyArray<Statement.Segment>,
+    value: unknown
+  ): Expr<boolean> | undefined {
+    const ends = this.ends(value)
+    return ends && Statement.fragment(condition(this.segments, ends))
+  }
+  private ends(value: unknown): Ranges.Ends | undefined {
+    const { cut } = this.operands
+    return cut === undefined || Statement.isFragment(value) ? undefined : Ranges.endsOfDate(cut(value))
+  }
+  private ordered(operator: Ranges.Operator, value: unknown): Expr<boolean> {
+    return this.cut((column, ends) => Ranges.compare(column, operator, ends), value) ?? this.compare(operator, value)
+  }
   /** A text as it is; what is none does not fit the column, and the query says so. */
   private text(value: unknown, make: (text: string) => string = (text) => text): Statement.Parameter {
     return Statement.parameter(typeof value === "string" ? make(value) : this.operands.encode(value))
@@ -359,11 +380,15 @@ class ColumnImpl {
   get nullable(): boolean {
     return this.operands.nullable ?? true
   }
+  get exactly(): ColumnImpl {
+    return this.operands.cut === undefined ? this : new ColumnImpl({ ...this.operands, cut: undefined })
+  }
   around(before: string, after: string, decode: Decode | undefined, isNumber: boolean): ColumnImpl {
-    const { encode, lift = identity, list } = this.operands
+    const { cut, encode, lift = identity, list } = this.operands
     const present = {
       encode: (value: unknown) => encode(lift(value)),
-      list: (of: ReadonlyArray<unknown>) => list(of.map(lift))
+      list: (of: ReadonlyArray<unknown>) => list(of.map(lift)),
+      cut: cut && ((value: unknown) => cut(lift(value)))
     }
     return this.derived(before, after, { ...(isNumber ? numbers : present), decode })
   }
@@ -390,33 +415,38 @@ class ColumnImpl {
   }
 
   eq(value: unknown): Expr<boolean> {
-    return isNone(value) ? this.isNull : this.compare("=", value)
+    return isNone(value) ? this.isNull : this.cut(Ranges.within, value) ?? this.compare("=", value)
   }
   ne(value: unknown): Expr<boolean> {
-    return isNone(value) ? this.isNotNull : this.compare("<>", value)
+    return isNone(value) ? this.isNotNull : this.cut(Ranges.outside, value) ?? this.compare("<>", value)
   }
   isDistinctFrom(value: unknown): Expr<boolean> {
-    return isNone(value) ? this.isNotNull : this.compare("IS DISTINCT FROM", value)
+    return isNone(value) ? this.isNotNull : this.cut(Ranges.isOther, value) ?? this.compare("IS DISTINCT FROM", value)
   }
   isNotDistinctFrom(value: unknown): Expr<boolean> {
-    return isNone(value) ? this.isNull : this.compare("IS NOT DISTINCT FROM", value)
+    return isNone(value) ? this.isNull : this.cut(Ranges.isSame, value) ?? this.compare("IS NOT DISTINCT FROM", value)
   }
   lt(value: unknown): Expr<boolean> {
-    return this.compare("<", value)
+    return this.ordered("<", value)
   }
   lte(value: unknown): Expr<boolean> {
-    return this.compare("<=", value)
+    return this.ordered("<=", value)
   }
   gt(value: unknown): Expr<boolean> {
-    return this.compare(">", value)
+    return this.ordered(">", value)
   }
   gte(value: unknown): Expr<boolean> {
-    return this.compare(">=", value)
+    return this.ordered(">=", value)
   }
   between(from: unknown, to: unknown): Expr<boolean> {
-    return this.fragment(" BETWEEN ", ...this.operand(from), " AND ", ...this.operand(to))
+    const first = this.ends(from)?.from ?? this.operand(from)
+    const last = this.ends(to)?.to ?? this.operand(to)
+    return this.fragment(" BETWEEN ", ...first, " AND ", ...last)
   }
   in(values: ReadonlyArray<unknown> | OneColumn<unknown>): Expr<boolean> {
+    if (this.operands.cut !== undefined && Array.isArray(values)) {
+      return Statement.fragment(Ranges.among(this.segments, values.map(this.operands.cut)))
+    }
     // No array type of PostgreSQL has arrays as its elements.
     if (Array.isArray(values) && this.operands.kind === "array") return or(values.map((value) => this.eq(value)))
     return isQuery(values)
@@ -424,6 +454,9 @@ class ColumnImpl {
       : this.fragment(" = ANY(", Statement.parameter(this.operands.list(values as ReadonlyArray<unknown>)), ")")
   }
   notIn(values: ReadonlyArray<unknown> | OneColumn<unknown>): Expr<boolean> {
+    if (this.operands.cut !== undefined && Array.isArray(values)) {
+      return Statement.fragment(Ranges.notAmong(this.segments, values.map(this.operands.cut)))
+    }
     if (Array.isArray(values) && this.operands.kind === "array") return and(values.map((value) => this.ne(value)))
     return isQuery(values)
       ? this.fragment(" NOT IN (", Placeholder.subquery(values), ")")
@@ -532,9 +565,9 @@ class ColumnImpl {
   }
 }
 
-const numbers = { encode: identity, list: plainList, decode: undefined, kind: "other" } as const
+const numbers = { encode: identity, list: plainList, decode: undefined, cut: undefined, kind: "other" } as const
 
-const plainText = { encode: identity, list: plainList, kind: "text" } as const
+const plainText = { encode: identity, list: plainList, cut: undefined, kind: "text" } as const
 
 /**
  * Makes a column of a query.
@@ -568,6 +601,21 @@ export const column = <T>(operands: Operands): Column<T> => new ColumnImpl(opera
 export const isNullable = (of: Statement.Fragment): boolean => !(of instanceof ColumnImpl) || of.nullable
 
 /**
+ * Lets a column compare with values that have all of its precision.
+ *
+ * @internal
+ */
+export const exactly = <T>(of: Column<T>): Column<T> =>
+  of instanceof ColumnImpl ? of.exactly as unknown as Column<T> : of
+
+/**
+ * Tells whether values of a column have less precision than it has.
+ *
+ * @internal
+ */
+export const isCut = (of: Statement.Fragment): boolean => of instanceof ColumnImpl && of.exactly !== of
+
+/**
  * Gives a fragment the type of a codec.
  *
  * @internal
@@ -579,6 +627,7 @@ export const typed = <T>(
   codec: { readonly operand: Decode; readonly unchecked: { readonly read: Decode } } & {
     readonly read: Decode
     readonly kind: Operands["kind"]
+    readonly cuts: boolean
   }
 ): Column<T> => {
   const encode = (value: unknown): unknown => {
@@ -589,6 +638,7 @@ export const typed = <T>(
     name: of.segments,
     encode,
     list: (values) => arrayText(values.map(encode)),
+    cut: codec.cuts ? Ranges.cutBy(encode) : undefined,
     decode: codec.read,
     unchecked: codec.unchecked.read,
     kind: codec.kind

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { Equal, Hash, Order } from "effect"
+import * as ExactTime from "./internal/exactTime.ts"
 
 const TypeId = "~effect-sql-session/IdentityKey"
 
@@ -32,7 +33,8 @@ const tokenOf = (value: unknown): string => {
       return `b${value};`
     default: {
       const text = JSON.stringify(value) ?? String(value)
-      return `o${text.length}:${text};`
+      const rest = ExactTime.restOf(value)
+      return `o${text.length}:${text}${rest === undefined || rest === 0 ? "" : `+${rest}`};`
     }
   }
 }
@@ -127,15 +129,25 @@ export const single = (entity: string, value: unknown): IdentityKey =>
  * @since 0.1.0
  */
 export const format = (self: IdentityKey): string => {
-  const parts = self.values.map((value) => String(value))
+  const parts = self.values.map(shown)
   return parts.length === 1 ? parts[0]! : `(${parts.join(", ")})`
 }
+
+const shown = (value: unknown): string => ExactTime.exactText(value) ?? String(value)
 
 type Comparable = string | number | bigint
 
 const comparable = (value: unknown): Comparable => {
   if (typeof value === "number" || typeof value === "bigint" || typeof value === "string") return value
   return value instanceof Date ? value.getTime() : String(value)
+}
+
+const compare = (a: unknown, b: unknown): -1 | 0 | 1 => {
+  const [left, right] = [comparable(a), comparable(b)]
+  if (left < right) return -1
+  if (left > right) return 1
+  const rest = (ExactTime.restOf(a) ?? 0) - (ExactTime.restOf(b) ?? 0)
+  return rest < 0 ? -1 : rest > 0 ? 1 : 0
 }
 
 /**
@@ -161,10 +173,8 @@ export const order: Order.Order<IdentityKey> = Order.make((a, b) => {
     return first < second ? -1 : first > second ? 1 : 0
   }
   for (let index = 0; index < a.values.length; index++) {
-    const left = comparable(a.values[index])
-    const right = comparable(b.values[index])
-    if (left < right) return -1
-    if (left > right) return 1
+    const compared = compare(a.values[index], b.values[index])
+    if (compared !== 0) return compared
   }
   return 0
 })

@@ -7,8 +7,10 @@ import { Effect, Function as Fn, type Option, Pipeable, Predicate, type Schema }
 import { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
 import * as Expression from "./Expression.ts"
-import * as Keyset from "./internal/keyset.ts"
+import type * as Keyset from "./internal/keyset.ts"
+import { failMapping } from "./internal/mapping.ts"
 import * as Placeholder from "./internal/placeholder.ts"
+import * as Position from "./internal/position.ts"
 import * as SelectSql from "./internal/selectSql.ts"
 import { mappingOf, type Registry } from "./Registry.ts"
 import * as Relation from "./Relation.ts"
@@ -150,6 +152,8 @@ export interface Select<in out E, out A = E, out J = unknown> extends Pipeable.P
   readonly source: Statement.Fragment | Compiled | undefined
   readonly limit: number | undefined
   readonly offset: number | undefined
+  /** The order of pages, and where this one begins. */
+  readonly keyset: Keyset.Keyset | undefined
   readonly lock: LockOptions | undefined
   readonly populateExisting: boolean
   /** The checks of the schemas are not asked of what is read. */
@@ -234,6 +238,7 @@ const selectOf = <A>(entity: Entity.Any): Select<A> =>
     source: undefined,
     limit: undefined,
     offset: undefined,
+    keyset: undefined,
     lock: undefined,
     populateExisting: false,
     unchecked: false
@@ -667,8 +672,12 @@ export type KeysetField<E> =
  * The next page of a query: so many rows after a given one, in an order that must be unique as a whole (end it with the
  * key). Unlike `offset`, it does not read what it leaves out, and rows that come or go meanwhile do not shift the pages.
  *
- * `after` is the last row of the page before, or all its fields of the order; without it, this is the first page. NULL
- * comes last, or first in a descending order, as in PostgreSQL. An order that the query had before is replaced.
+ * `after` is the last row of the page before, all its fields of the order, or the text that `cursor` makes of it; without
+ * it, this is the first page. NULL comes last, or first in a descending order, as in PostgreSQL. An order that the query
+ * had before is replaced.
+ *
+ * A `timestamp` is ordered by its microseconds, which a `Date` does not have. A row that a session has read knows them; of
+ * a record, they are looked up by the key, if that is among its fields.
  *
  * @example
  * ```ts
@@ -691,17 +700,53 @@ export const keyset: {
   <E>(options: KeysetOptions<NoInfer<E>>): <A, J>(self: Select<E, A, J>) => Select<E, A, J>
   <E, A, J>(self: Select<E, A, J>, options: KeysetOptions<NoInfer<E>>): Select<E, A, J>
 } = Fn.dual(2, (self: Select<unknown>, { after, limit, orderBy: fields }: KeysetOptions<Record<string, unknown>>) => {
-  const orders = fields.map((order) =>
-    typeof order === "string" ? { field: order, desc: false } : { field: order.field, desc: order.desc ?? false }
-  )
+  const orders = Position.ordersOf(fields)
   const ordering = (of: Expression.Columns<Record<string, unknown>>) =>
     // Without a field there is no page; the name of the option is none, and the query says so.
     orders.length === 0 ? of["orderBy"]! : orders.map(({ desc, field }) => desc ? of[field]!.desc : of[field]!.asc)
-  const ordered = changed(self, { orderings: [ordering as Of], limit })
-  return after === undefined
-    ? ordered
-    : where(ordered, ((of: Expression.Columns<Record<string, unknown>>) => Keyset.behind(of, orders, after)) as never)
+  return changed(self, { orderings: [ordering as Of], limit, keyset: { orders, after } })
 })
+
+/**
+ * Writes the position of a row as text that `keyset` takes as `after`: for a client, that asks for the next page with
+ * it. The text is opaque, not encrypted: it holds the key of the row and its fields of the order, times with their
+ * microseconds.
+ *
+ * A row that `keyset` has read knows its order; for any other, name the order, or the position is that of its key alone.
+ * What comes back from a client is checked as any value is: a text that is no cursor, or one of another entity or order,
+ * is a `SchemaError` when a session runs the query.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Query, Session } from "effect-sql-session"
+ *
+ * class Post extends Entity.Class<Post>("Post")({
+ *   id: Schema.Int,
+ *   createdAt: Schema.DateTimeUtcFromDate
+ * }, { table: "posts", primaryKey: "id" }) {}
+ *
+ * const page = Effect.fn(function*(after?: string) {
+ *   const session = yield* Session
+ *   const posts = yield* session.all(Query.select(Post).pipe(
+ *     Query.keyset({ orderBy: [{ field: "createdAt", desc: true }, { field: "id", desc: true }], limit: 20, after })
+ *   ))
+ *   const last = posts.at(-1)
+ *   return { posts, next: last && Query.cursor(last) }
+ * })
+ * ```
+ *
+ * @category ordering
+ * @since 0.1.0
+ */
+// A row is no pipeable value.
+// @effect-diagnostics-next-line missingPipeableSignature:off
+export const cursor = <E extends object>(row: E, orderBy?: ReadonlyArray<KeysetField<E>>): string =>
+  Position.make(row as Readonly<Record<string, unknown>>, orderBy && Position.ordersOf(orderBy as never)) ??
+    failMapping(
+      "Query.cursor",
+      "a row of an entity is wanted: an instance, or a plain row that a keyset query has read"
+    )
 
 /**
  * Options of `keyset`.
@@ -713,8 +758,8 @@ export interface KeysetOptions<E> {
   readonly orderBy: ReadonlyArray<KeysetField<E>>
   /** The rows of a page. */
   readonly limit: number
-  /** The last row of the page before. */
-  readonly after?: Partial<E> | undefined
+  /** The last row of the page before, its fields of the order, or what `cursor` has made of it. */
+  readonly after?: Partial<E> | string | undefined
 }
 
 /**

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, type Option, type Schema, type Scope, type Stream } from "effect"
+import { Context, type DateTime, Effect, Layer, type Option, type Schema, type Scope, type Stream } from "effect"
 import type { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
 import type * as IdentityMap from "./IdentityMap.ts"
@@ -41,6 +41,20 @@ import type { TransactionHandle, TransactionOptions } from "./Transaction.ts"
  * @since 0.1.0
  */
 export type Ref<E extends Entity.Any> = Entity.EntityRef<E["Type"], Entity.Identity<E>>
+
+type Time = Date | DateTime.DateTime
+
+type Times<I> = I extends string | number | bigint | boolean ? never : I extends Time ? I : Extract<I[keyof I], Time>
+
+/**
+ * What `session.get` can fail with for a key that has a time in it: the value has milliseconds, the column microseconds,
+ * so that it may name several rows. Nothing for any other key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AmbiguousKey<E extends Entity.Any> = [Times<Entity.Identity<E>>] extends [never] ? never
+  : MultipleResultsFound
 
 /**
  * Options of `session.load`.
@@ -321,7 +335,7 @@ export interface SessionService {
     entity: E,
     value: Merge<E>,
     options?: MergeOptions
-  ) => Effect.Effect<Ref<E>, LinkError>
+  ) => Effect.Effect<Ref<E>, LinkError | AmbiguousKey<E>>
   /**
    * Forgets a target, with what it was to write. `DetachedInstanceError` if the session does not hold it.
    *
@@ -342,18 +356,21 @@ export interface SessionService {
    * A key that this session has deleted gives none, without SQL, before and after the flush. A hit in the map does not
    * flush; a SELECT does so first. With a lock, a transaction begins, and the row is read even if the session holds it;
    * with `noWait`, a row that is locked is an `SqlError` (`LockTimeoutError`).
+   *
+   * A key with a time is always looked for by SQL: the value of the field has milliseconds, the column microseconds. If
+   * it names several rows, that is `MultipleResultsFound`; an instance names its own row, whatever its milliseconds.
    */
   readonly get: <E extends Entity.Any>(
     entity: E,
     id: Entity.Identity<E>,
     options?: GetOptions
-  ) => Effect.Effect<Option.Option<E["Type"]>, ReadError>
+  ) => Effect.Effect<Option.Option<E["Type"]>, ReadError | AmbiguousKey<E>>
   /** As `get`, but fails with `NoResultFound` if there is no such row. */
   readonly getOne: <E extends Entity.Any>(
     entity: E,
     id: Entity.Identity<E>,
     options?: GetOptions
-  ) => Effect.Effect<E["Type"], ReadError | NoResultFound>
+  ) => Effect.Effect<E["Type"], ReadError | NoResultFound | AmbiguousKey<E>>
   /**
    * The latest version of a target: flushes a pending ref, reads a row that has expired or that the session does not
    * hold, and else sends nothing. `ObjectDeletedError` if this session has deleted it or its row is gone,

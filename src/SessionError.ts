@@ -75,10 +75,15 @@ export class NoResultFound extends Schema.TaggedError<NoResultFound>("effect-sql
 export class MultipleResultsFound
   extends Schema.TaggedError<MultipleResultsFound>("effect-sql-session/SessionError/MultipleResultsFound")(
     "MultipleResultsFound",
-    { entity: Schema.String, count: Schema.Int }
+    { entity: Schema.String, count: Schema.Int, key: Schema.optionalKey(Schema.String) }
   )
 {
   override get message(): string {
+    if (this.key !== undefined) {
+      return `${this.entity} ${this.key}: the key names ${this.count} rows, since the value of its field has less ` +
+        `precision than the column. Find the row by a query, and pass on its instance, which names it exactly; or give ` +
+        `the field a schema with all of the column's precision, as Entity.Microseconds.`
+    }
     return `${this.entity}: one row was expected, the statement gave ${this.count}. Narrow the condition, or use "first".`
   }
 }

@@ -237,7 +237,7 @@ export const withWritten = (self: SessionState, pending: Pending): Pending => {
     const found = valueOfRef(self, value)
     if (Option.isSome(found)) {
       const column = pending.mapping.byField.get(field)
-      ;(written ??= { ...pending.values })[field] = Mapping.lift(column, found.value)
+      ;(written ??= { ...pending.values })[field] = Mapping.asField(column, value, found.value)
     }
   }
   return written === undefined ? pending : { ...pending, values: written }

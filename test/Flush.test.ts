@@ -4,13 +4,15 @@ import { Entity, Query, Registry } from "effect-sql-session"
 import { Model } from "effect/schema"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
+import { restSql } from "../src/internal/exactTime.ts"
 import { embedded, makers, withSession } from "./fixtures/databases.ts"
 import { Blog, Category, Post, tables, Tag, User, UserId } from "./fixtures/domain.ts"
 import { recorded, sent, statements, verbs } from "./fixtures/statements.ts"
 
 const insertUser =
   `MERGE INTO "users" AS t USING unnest($1::text[], $2::text[]) WITH ORDINALITY AS s(c0, c1, ord) ON false ` +
-  `WHEN NOT MATCHED THEN INSERT ("name", "email") VALUES (s.c0, s.c1) RETURNING s.ord::int4, t."id", t."created_at"`
+  `WHEN NOT MATCHED THEN INSERT ("name", "email") VALUES (s.c0, s.c1) RETURNING s.ord::int4, t."id", t."created_at", ` +
+  `${restSql("t.\"created_at\"")}`
 
 const insertPost = `MERGE INTO "posts" AS t USING unnest($1::integer[], $2::text[], $3::integer[], $4::integer[]) ` +
   `WITH ORDINALITY AS s(c0, c1, c2, c3, ord) ON false WHEN NOT MATCHED THEN INSERT ` +

@@ -181,6 +181,7 @@ const facts = (more: Partial<Catalog.TableFacts> = {}, id: Partial<Catalog.Colum
     oid,
     isArray: false,
     exact: true,
+    comparable: true,
     generated: false,
     sequence: false
   })

@@ -3,6 +3,7 @@ import { DateTime, Effect, Option, Schema } from "effect"
 import { Entity, type Expression, Query, Registry } from "effect-sql-session"
 import { Model } from "effect/schema"
 import { SqlClient, type Statement } from "effect/sql"
+import { restSql } from "../src/internal/exactTime.ts"
 import { embedded, makers, withSession } from "./fixtures/databases.ts"
 import { recorded, sent, statements } from "./fixtures/statements.ts"
 
@@ -141,7 +142,7 @@ layer(makers(Shop, embedded(tables)))((it) => {
           Query.offset(1)
         )))
         const columns = `t."id", t."full name", t."note", t."owner", t."age", t."score", t."colour", t."at", ` +
-          `t."active", t."version"`
+          `t."active", t."version", ${restSql("t.\"at\"")}`
         assert.deepStrictEqual(log, [{
           sql:
             `SELECT ${columns} FROM "items" AS t WHERE (t."full name" = $1) AND (t."age" = $2) AND (t."note" IS NULL) ` +

@@ -21,7 +21,10 @@ const third = DateTime.makeUnsafe("2003-01-01T00:00:00Z")
 
 const comparisons: ReadonlyArray<Case> = [
   ["eq of a brand", (p) => p.sku.eq(Sku.make("A-1")), `t."sku" = $1`, ["A-1"], [1]],
-  ["eq of a date", (p) => p.addedAt.eq(third), `t."added_at" = $1`, [DateTime.toDateUtc(third)], [3]],
+  ["eq of a date", (p) => p.addedAt.eq(third), `t."added_at" BETWEEN $1 AND $2`, [
+    "2003-01-01T00:00:00.000Z",
+    "2003-01-01T00:00:00.000999Z"
+  ], [3]],
   ["eq of an option", (p) => p.maker.eq(Option.some("bob")), `t."maker" = $1`, ["bob"], [3]],
   ["eq of none", (p) => p.maker.eq(Option.none()), `t."maker" IS NULL`, [], [2]],
   ["eq of null", (p) => p.weight.eq(null), `t."weight" IS NULL`, [], [2]],
@@ -61,12 +64,12 @@ const comparisons: ReadonlyArray<Case> = [
   ["lte", (p) => p.weight.lte(0), `t."weight" <= $1`, [0], [3, 4]],
   ["gt", (p) => p.price.gt(20), `t."price" > $1`, [20], [1, 3]],
   ["gt of another column", (p) => p.price.gt(p.id), `t."price" > (t."id")`, [], [1, 2, 3, 4]],
-  ["gte of a date", (p) => p.addedAt.gte(third), `t."added_at" >= $1`, [DateTime.toDateUtc(third)], [3, 4]],
+  ["gte of a date", (p) => p.addedAt.gte(third), `t."added_at" >= $1`, ["2003-01-01T00:00:00.000Z"], [3, 4]],
   [
     "between of dates, both ends in",
     (p) => p.addedAt.between(second, third),
     `t."added_at" BETWEEN $1 AND $2`,
-    [DateTime.toDateUtc(second), DateTime.toDateUtc(third)],
+    ["2002-01-01T00:00:00.000Z", "2003-01-01T00:00:00.000999Z"],
     [2, 3]
   ],
   [
@@ -81,7 +84,10 @@ const comparisons: ReadonlyArray<Case> = [
 const lists: ReadonlyArray<Case> = [
   ["in of brands", (p) => p.sku.in([Sku.make("A-1"), Sku.make("B%3")]), `t."sku" = ANY($1)`, [`{"A-1","B%3"}`], [1, 3]],
   ["in of nothing", (p) => p.sku.in([]), `t."sku" = ANY($1)`, ["{}"], []],
-  ["in of dates", (p) => p.addedAt.in([third]), `t."added_at" = ANY($1)`, [`{"2003-01-01T00:00:00.000Z"}`], [3]],
+  ["in of dates", (p) => p.addedAt.in([third]), `(t."added_at" BETWEEN $1 AND $2)`, [
+    "2003-01-01T00:00:00.000Z",
+    "2003-01-01T00:00:00.000999Z"
+  ], [3]],
   ["in of booleans", (p) => p.active.in([true]), `t."active" = ANY($1)`, [`{"true"}`], [1, 3]],
   ["in of literals", (p) => p.state.in(["sold", "draft"]), `t."state" = ANY($1)`, [`{"sold","draft"}`], [1, 2, 3, 4]],
   [

@@ -7,7 +7,7 @@ import { changeUnit, type Core, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
-import type { EntityMapping } from "./mapping.ts"
+import { type EntityMapping, keepRests } from "./mapping.ts"
 
 /** The key of a row, or why it cannot be decoded. Its checks are asked with those of the other columns. */
 const keyOfRow = (
@@ -67,6 +67,7 @@ const taken = (
   options: AttachOptions
 ): R.Result<Taken, Schema.SchemaError> => {
   const unit = unitOf(core)
+  keepRests(mapping.columns, rows)
   const keys: Array<IdentityKey.IdentityKey> = []
   const batch: SessionState.Batch = options.batch ?? { keys }
   const loaded: Array<SessionState.Entry> = []

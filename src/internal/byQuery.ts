@@ -39,7 +39,7 @@ const patched = (entry: SessionState.Entry, values: SessionState.Row): SessionSt
   const change = version === undefined
     ? values
     : { ...values, [version.field]: entry.committed[version.field] as number + 1 }
-  const committed = Hydrate.instance(mapping, { ...entry.committed, ...change })
+  const committed = Hydrate.patched(mapping, entry.committed, change)
   const waiting = Object.fromEntries(entry.changed.map((field) => [field, entry.value[field]]))
   return {
     ...entry,

@@ -12,6 +12,8 @@ export interface ColumnFacts {
   readonly isArray: boolean
   /** The value comes back as it was sent: no precision, no canonical form. */
   readonly exact: boolean
+  /** The type has an `=` that compares all of a value. */
+  readonly comparable: boolean
   readonly generated: boolean
   /** The default is a rising sequence of the column: values grow in the order in which rows are inserted. */
   readonly sequence: boolean
@@ -84,6 +86,28 @@ type FactsRow = readonly [
   unique: string | null
 ]
 
+/** json, xml, and what compares by its size (8.8 in the PostgreSQL manual), with their arrays: their text says all. */
+const incomparable: ReadonlySet<number> = new Set([
+  114,
+  199,
+  142,
+  143,
+  600,
+  601,
+  602,
+  603,
+  604,
+  628,
+  718,
+  1017,
+  1018,
+  1019,
+  1020,
+  1027,
+  629,
+  719
+])
+
 /** bool, int2, int4, text, varchar, float8: what is read is what was written. */
 const exactTypes: ReadonlySet<number> = new Set([16, 21, 23, 25, 1043, 701])
 
@@ -96,6 +120,7 @@ const tableFacts = (rows: ReadonlyArray<FactsRow>): TableFacts => {
       oid,
       isArray,
       exact: exactTypes.has(oid) && (!constrained || oid === 1043),
+      comparable: !incomparable.has(oid),
       generated,
       sequence
     }])),

@@ -5,7 +5,7 @@ import * as IdentityKey from "../IdentityKey.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Collections from "./collections.ts"
 import * as Linking from "./linking.ts"
-import type { EntityMapping, ForeignKey } from "./mapping.ts"
+import { asKey, type EntityMapping, type ForeignKey } from "./mapping.ts"
 
 const idOfRef = (
   state: SessionState.SessionState,
@@ -20,13 +20,13 @@ const parentOf = (
   valueOf: (field: string) => unknown
 ): string | undefined => {
   const values: Array<unknown> = []
-  for (const { field } of foreignKey.columns) {
+  for (const [index, { field }] of foreignKey.columns.entries()) {
     const value = valueOf(field)
     if (Entity.isColumnRef(value) && value.ref.entity.identifier === foreignKey.target) return idOfRef(state, value.ref)
     const known = Entity.isColumnRef(value) ? Option.getOrUndefined(SessionState.valueOfRef(state, value)) : value
     const plain = Collections.plainValue(known)
     if (plain === undefined) return undefined
-    values.push(plain)
+    values.push(asKey(foreignKey, index, plain))
   }
   return IdentityKey.make(foreignKey.target, values).token
 }

@@ -1,5 +1,6 @@
 /** How one field of an entity passes between its value in the program and its value on the wire. */
 import { Exit, Result, Schema, SchemaAST, SchemaIssue } from "effect"
+import * as ExactTime from "./exactTime.ts"
 
 /** A value on its way, or why it cannot pass. */
 type Passed = Result.Result<unknown, SchemaIssue.Issue>
@@ -27,6 +28,10 @@ export interface Codec extends Reading {
   /** Says that the column can only be `json` or `jsonb`: what is encoded is a record, or anything. */
   readonly isJson: boolean
   readonly kind: "text" | "array" | "json" | "other"
+  /** Says that the driver gives a `Date`, which has no microseconds. */
+  readonly isTime: boolean
+  /** Says that its values are what is left of a time when the microseconds are cut off. */
+  readonly cuts: boolean
 }
 
 export type Guard = (u: unknown) => boolean
@@ -181,10 +186,22 @@ const passed = (exit: Exit.Exit<unknown, Schema.SchemaError>): Passed => {
   )
 }
 
-const readingOf = (isPlain: Guard, decode: (encoded: unknown) => Exit.Exit<unknown, Schema.SchemaError>): Reading => {
-  const decoded = (encoded: unknown): Passed => passed(decode(encoded))
-  return { isPlain, decode: decoded, read: (encoded) => isPlain(encoded) ? Result.succeed(encoded) : decoded(encoded) }
+/** A value keeps its microseconds on its way. */
+const handed = (from: unknown, to: Passed): Passed => {
+  if (Result.isSuccess(to)) ExactTime.hand(from, to.success)
+  return to
 }
+
+type Run = (value: unknown) => Exit.Exit<unknown, Schema.SchemaError>
+
+const passing = (run: Run, isTime: boolean) => (value: unknown): Passed =>
+  isTime ? handed(value, passed(run(value))) : passed(run(value))
+
+const readingOf = (isPlain: Guard, decoded: (encoded: unknown) => Passed): Reading => ({
+  isPlain,
+  decode: decoded,
+  read: (encoded) => isPlain(encoded) ? Result.succeed(encoded) : decoded(encoded)
+})
 
 const uncheckedOptions: SchemaAST.ParseOptions = { disableChecks: true }
 
@@ -199,22 +216,28 @@ export const make = (schema: Schema.Top, checks = true): Codec => {
   const encode = Schema.encodeUnknownExit(runnable)
   const encodeUnchecked = Schema.encodeUnknownExit(runnable, uncheckedOptions)
   const guard = plainGuard(schema.ast)
-  const unchecked = readingOf(guard ?? never, Schema.decodeUnknownExit(runnable, uncheckedOptions))
-  const isPlain = checkedGuard(schema.ast) ?? never
-  const reading = checks ? readingOf(isPlain, Schema.decodeUnknownExit(runnable)) : unchecked
   const encodedAst = SchemaAST.toEncoded(schema.ast)
+  const isTime = ExactTime.isTime(encodedAst)
+  const passes = (run: Run) => passing(run, isTime)
+  const unchecked = readingOf(guard ?? never, passes(Schema.decodeUnknownExit(runnable, uncheckedOptions)))
+  const isPlain = checkedGuard(schema.ast) ?? never
+  const reading = checks ? readingOf(isPlain, passes(Schema.decodeUnknownExit(runnable))) : unchecked
   const checkedType = guard === undefined ? undefined : Schema.decodeUnknownExit(Schema.toType(runnable))
+  const encoding = passes(encode)
+  const encodingUnchecked = passes(encodeUnchecked)
   return {
     ...reading,
     unchecked,
     ast: schema.ast,
     kind: kindOf(encodedAst),
-    operand: (value) => guard?.(value) === true ? Result.succeed(value) : passed(encodeUnchecked(value)),
+    isTime,
+    cuts: isTime && !ExactTime.isExact(schema.ast),
+    operand: (value) => guard?.(value) === true ? Result.succeed(value) : encodingUnchecked(value),
     check: checkedType === undefined
-      ? (value) => passed(encode(value))
+      ? encoding
       : (value) => isPlain(value) ? Result.succeed(value) : passed(checkedType(value)),
     isJson: isJson(encodedAst),
     encodesPlain: guard !== undefined,
-    encode: guard !== undefined ? Result.succeed : (value) => passed(encode(value))
+    encode: guard !== undefined ? Result.succeed : encoding
   }
 }

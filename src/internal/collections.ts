@@ -2,7 +2,7 @@
 import { HashMap, Option } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import type { Entry, Row, SessionState, Written } from "../SessionState.ts"
-import type { Column, EntityMapping, ForeignKey, MappedRelation } from "./mapping.ts"
+import { asKey, type Column, type EntityMapping, type ForeignKey, type MappedRelation } from "./mapping.ts"
 
 /** By the id of a relation, then by the token of the row that it leads from. */
 export type Collections = HashMap.HashMap<string, HashMap.HashMap<string, ReadonlyArray<IdentityKey.IdentityKey>>>
@@ -16,10 +16,10 @@ export const plainValue = (value: unknown): unknown => {
 /** The key that a foreign key holds; undefined where one of its columns is NULL, or not known yet. */
 export const keyIn = (foreignKey: ForeignKey, row: Row): IdentityKey.IdentityKey | undefined => {
   const values: Array<unknown> = []
-  for (const column of foreignKey.columns) {
-    const value = plainValue(row[column.field])
+  for (let index = 0; index < foreignKey.columns.length; index++) {
+    const value = plainValue(row[foreignKey.columns[index]!.field])
     if (value === undefined) return undefined
-    values.push(value)
+    values.push(asKey(foreignKey, index, value))
   }
   return IdentityKey.make(foreignKey.target, values)
 }

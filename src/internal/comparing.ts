@@ -1,6 +1,7 @@
 /** Writes the values that columns are compared with, through the schemas of their fields. */
 import { PgTypes } from "@effect/sql-pg"
-import { Result as R, type Schema } from "effect"
+import { Result as R, type Schema, SchemaIssue } from "effect"
+import * as ExactTime from "./exactTime.ts"
 import { fieldError } from "./input.ts"
 import { type Column, type EntityMapping, lift } from "./mapping.ts"
 import { arrayText } from "./transport.ts"
@@ -21,7 +22,12 @@ const encode = (
 
 /** A value as a parameter of its own. */
 export const parameter = (column: Column, encoded: unknown): unknown =>
-  column.codec.isJson && encoded !== null ? PgTypes.jsonb(encoded) : encoded
+  column.codec.isJson && encoded !== null
+    ? PgTypes.jsonb(encoded)
+    // As text, a time has its microseconds, and the type of the column.
+    : encoded instanceof Date
+    ? ExactTime.dateText(encoded)
+    : encoded
 
 /** A value that a column is compared with, as a parameter. */
 export const check = (
@@ -42,6 +48,20 @@ export const list = (mapping: EntityMapping, column: Column, values: ReadonlyArr
     const encoded = orReport(encode(mapping, column, value), errors)
     return column.codec.isJson && encoded !== null ? JSON.stringify(encoded) : encoded
   }))
+
+/** A time as the driver has cut it; none for a value that does not fit, or that is no point in time. */
+export const cut = (
+  mapping: EntityMapping,
+  column: Column,
+  value: unknown,
+  errors: Errors
+): Date | null | undefined => {
+  const encoded = orReport(encode(mapping, column, value), errors)
+  if (encoded === null) return null
+  if (encoded instanceof Date && !Number.isNaN(encoded.getTime())) return encoded
+  errors.push(fieldError(mapping, column.field, new SchemaIssue.InvalidValue({ message: "expected a point in time" })))
+  return undefined
+}
 
 /** One element of an array, as the array's schema has it. */
 export const element = (mapping: EntityMapping, column: Column, value: unknown, errors: Errors): unknown => {

@@ -4,7 +4,7 @@ import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
 import type * as SessionState from "../SessionState.ts"
-import type { Column, EntityMapping, ForeignKey } from "./mapping.ts"
+import { asKey, type Column, type EntityMapping, type ForeignKey } from "./mapping.ts"
 import type { Delete, Insert, Operation, Update } from "./operations.ts"
 
 /** Operations by the token of a key. */
@@ -54,7 +54,9 @@ const keyOfForeign = (
   row: SessionState.Row
 ): IdentityKey.IdentityKey | undefined => {
   const values = valuesOf(foreignKey.columns, row)
-  return values === undefined ? undefined : IdentityKey.make(foreignKey.target, values)
+  return values === undefined
+    ? undefined
+    : IdentityKey.make(foreignKey.target, values.map((value, index) => asKey(foreignKey, index, value)))
 }
 
 const uniqueKey = (

@@ -3,6 +3,7 @@ import { Equal, HashMap, HashSet } from "effect"
 import type { EntityRef } from "../Entity.ts"
 import type { IdentityKey } from "../IdentityKey.ts"
 import type { Batch, Entry, Pending, Row, SessionState } from "../SessionState.ts"
+import * as ExactTime from "./exactTime.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Linking from "./linking.ts"
 import type * as Mapping from "./mapping.ts"
@@ -116,11 +117,13 @@ export const touchFields = (
     : Linking.touch(self, ...watched.map((field) => mapping.byField.get(field)!))
 }
 
+const isSame = (left: unknown, right: unknown): boolean => Equal.equals(left, right) && ExactTime.agree(left, right)
+
 /** The fields in which a value differs from what the database has. */
 export const changedFields = (entry: Entry, value: Row, patched: ReadonlyArray<string>): ReadonlyArray<string> => {
   let { changed } = entry
   for (const field of patched) {
-    const isChanged = !Equal.equals(entry.committed[field], value[field])
+    const isChanged = !isSame(entry.committed[field], value[field])
     if (isChanged === changed.includes(field)) continue
     changed = isChanged ? [...changed, field] : changed.filter((other) => other !== field)
   }

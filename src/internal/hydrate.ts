@@ -4,6 +4,7 @@ import * as IdentityKey from "../IdentityKey.ts"
 import type { Row } from "../SessionState.ts"
 import type { Codec, Reading } from "./codec.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
+import * as Stored from "./stored.ts"
 
 const schemaError = (mapping: EntityMapping, field: string, issue: SchemaIssue.Issue): Schema.SchemaError =>
   new Schema.SchemaError(new SchemaIssue.Pointer([mapping.name, field], issue))
@@ -129,6 +130,12 @@ export const finished = (mapping: EntityMapping, values: Row): Row =>
 
 /** The instance with some of its values replaced: a new one. */
 export const patched = (mapping: EntityMapping, before: Row, values: Row): Row => {
+  const after = patchedValues(mapping, before, values)
+  if (mapping.dirtyLock) Stored.carry(before, after, (field) => !Object.hasOwn(values, field))
+  return after
+}
+
+const patchedValues = (mapping: EntityMapping, before: Row, values: Row): Row => {
   const { empty, made } = constructionOf(mapping, before)
   if (made !== undefined) return made({ ...before, ...values })
   const instance = empty()
@@ -154,7 +161,12 @@ export const extend = (instance: Row, more: Row, names: ReadonlyArray<string> = 
 export const isIncluded = (instance: object, field: string): boolean => extended.get(instance)?.includes(field) === true
 
 /** An instance without what was included in it. */
-export const plain = (mapping: EntityMapping, given: Row): Row => extended.has(given) ? instance(mapping, given) : given
+export const plain = (mapping: EntityMapping, given: Row): Row => {
+  if (!extended.has(given)) return given
+  const whole = instance(mapping, given)
+  if (mapping.dirtyLock) Stored.carry(given, whole, () => true)
+  return whole
+}
 
 /** A newer version of an instance, with what was included in the older one. */
 export const asExtended = (mappingOf: (entity: unknown) => EntityMapping, older: unknown, newer: Row): Row => {
@@ -225,10 +237,12 @@ export const reader = (mapping: EntityMapping, offset: number, unchecked = false
         reader.failure = failure
         return undefined
       }
-      if (empty !== undefined) return values
+      if (empty !== undefined && !mapping.dirtyLock) return values
       const construction = constructionOf(mapping, values)
       if (construction.made === undefined) empty = construction.empty
-      return instance(mapping, values)
+      const made = instance(mapping, values)
+      Stored.keep(mapping, made, mapping.columns, row, offset)
+      return made
     }
   }
   return reader

@@ -10,7 +10,7 @@ import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Linking from "./linking.ts"
 import * as Loading from "./loading.ts"
-import { type Column, type EntityMapping, type ForeignKey, lift, type MappedRelation } from "./mapping.ts"
+import { asForeign, type Column, type EntityMapping, type ForeignKey, type MappedRelation } from "./mapping.ts"
 import { absent, nullableOf } from "./nulls.ts"
 import * as Reads from "./reads.ts"
 import * as RelationRows from "./relationRows.ts"
@@ -61,7 +61,7 @@ const keyValues = (foreignKey: ForeignKey, parent: Reads.Resolved): SessionState
   return Object.fromEntries(foreignKey.columns.map((column, index) => [
     column.field,
     parent._tag === "Key"
-      ? lift(column, parent.key.values[index])
+      ? asForeign(foreignKey, index, parent.key.values[index])
       : parent.pending.ref.column(target.key[index]!.field as never)
   ]))
 }

@@ -14,7 +14,7 @@ import * as Entailed from "./entailed.ts"
 import * as Hydrate from "./hydrate.ts"
 import { flush } from "./levels.ts"
 import * as Linking from "./linking.ts"
-import type { EntityMapping, MappedRelation } from "./mapping.ts"
+import { type EntityMapping, keepRests, type MappedRelation } from "./mapping.ts"
 import * as Reads from "./reads.ts"
 import * as RelationRows from "./relationRows.ts"
 import * as Wanted from "./wanted.ts"
@@ -282,6 +282,7 @@ export const deferred = (
     if (waiting !== undefined && Object.hasOwn(waiting, of.field)) return waiting[of.field]
     yield* flushedBefore(core, key)
     const rows = yield* Reads.columnByKey(core, mapping, key, column)
+    keepRests([column], rows)
     return rows.length === 0
       ? yield* Reads.deletedError(key)
       : yield* Effect.fromResult(Hydrate.decodeOf(key, column, rows[0]![0]))

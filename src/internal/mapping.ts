@@ -6,7 +6,9 @@ import * as IdentityKey from "../IdentityKey.ts"
 import type * as Relation from "../Relation.ts"
 import { MappingError } from "../SessionError.ts"
 import * as Codec from "./codec.ts"
+import * as Converting from "./converting.ts"
 import * as DifferenceKinds from "./differenceKinds.ts"
+import * as ExactTime from "./exactTime.ts"
 
 /** One field of an entity and its column. */
 export interface Column {
@@ -16,6 +18,8 @@ export interface Column {
   readonly quoted: string
   readonly index: number
   readonly codec: Codec.Codec
+  /** It is read as text too: the lock on old values wants it as it is. */
+  readonly keepsText: boolean
   readonly insertCodec: Codec.Codec | undefined
   readonly updateCodec: Codec.Codec | undefined
   /** Says that what an insert (update) encoded is what a select would decode. */
@@ -40,6 +44,8 @@ export interface ForeignKey {
   readonly child: string
   readonly target: string
   readonly columns: ReadonlyArray<Column>
+  /** The columns of the target's key, in the same order. */
+  readonly keys: ReadonlyArray<Column>
   readonly nullable: boolean
   /** Of the relations that lead back; none where there is none: then the database decides what a delete does. */
   readonly owner: Ownership | undefined
@@ -98,7 +104,12 @@ export interface EntityMapping {
   /** What `Registry.verify` does not report. */
   readonly intended: ReadonlyArray<Entity.IntendedDifference>
   readonly foreignKeys: ReadonlyArray<ForeignKey>
+  /** The columns of a row as it is read, and behind them what the driver cuts off its times. */
   readonly selectList: string
+  /** How many values that are. */
+  readonly width: number
+  /** Says that a key of it is cut: a time as the program has it names all rows of its millisecond. */
+  readonly cutKey: boolean
   readonly relations: ReadonlyArray<MappedRelation>
   /** The foreign keys of other entities, or of its own, that lead here. */
   readonly children: ReadonlyArray<ForeignKey>
@@ -143,6 +154,7 @@ const column = (entity: Entity.Any, field: string, index: number, naming: Naming
     quoted: isServer ? "\"xmin\"::text" : quote(name),
     index,
     codec,
+    keepsText: codec.isJson && entity.mapping.optimisticLock === "dirty",
     insertCodec: insert === undefined ? undefined : roundTrips(insert) ? codec : Codec.make(insert),
     updateCodec: update === undefined ? undefined : roundTrips(update) ? codec : Codec.make(update),
     insertRoundTrips: roundTrips(insert),
@@ -210,6 +222,45 @@ const checkColumns = (entity: Entity.Any, columns: ReadonlyArray<Column>): void 
   }
 }
 
+const isTime = ({ codec }: Column): boolean => codec.isTime
+
+/** A name by which columns are read; the types of others decide which of them are times. */
+const listOf = (
+  alias: string,
+  columns: ReadonlyArray<{ readonly quoted: string }>,
+  typed: ReadonlyArray<Column>
+): ReadonlyArray<string> => {
+  const names = columns.map(({ quoted }) => `${alias}.${quoted}`)
+  return [
+    ...names,
+    ...names.filter((_, index) => isTime(typed[index]!)).map(ExactTime.restSql),
+    ...names.filter((_, index) => typed[index]!.keepsText).map((name) => `${name}::text`)
+  ]
+}
+
+/** The columns as they are read, and behind them what the driver cuts off those that are times. */
+export const selected = (
+  alias: string,
+  columns: ReadonlyArray<{ readonly quoted: string }>,
+  typed: ReadonlyArray<Column>
+): string => listOf(alias, columns, typed).join(", ")
+
+const selectedOf = (columns: ReadonlyArray<Column>): string => selected("t", columns, columns)
+
+/** Lets the times of rows that were read keep what the driver has cut off: it stands behind the columns. */
+export const keepRests = (
+  columns: ReadonlyArray<Column>,
+  rows: ReadonlyArray<ReadonlyArray<unknown>>,
+  offset = 0
+): void => {
+  const times = columns.flatMap((column, index) => isTime(column) ? [offset + index] : [])
+  if (times.length === 0) return
+  const rests = offset + columns.length
+  for (const row of rows) {
+    for (let index = 0; index < times.length; index++) ExactTime.keep(row[times[index]!], row[rests + index])
+  }
+}
+
 /** Finds columns by their fields, or throws which field is not there. */
 const columnsOf = (
   mapping: Pick<EntityMapping, "name" | "byField">,
@@ -267,7 +318,9 @@ export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
     dirtyLock: entity.mapping.optimisticLock === "dirty",
     intended: entity.mapping.intended ?? [],
     foreignKeys: [],
-    selectList: columns.map((column) => `t.${column.quoted}`).join(", "),
+    selectList: selectedOf(columns),
+    width: listOf("t", columns, columns).length,
+    cutKey: key.some(({ codec }) => codec.cuts),
     relations: [],
     children: [],
     pairs: [],
@@ -296,3 +349,22 @@ export const lift = (column: Column | undefined, value: unknown): unknown => {
   const absent = Option.getOrUndefined(column?.nullValue ?? Option.none())
   return Option.isOption(absent) && !Option.isOption(value) ? Option.some(value) : value
 }
+
+/** The value of a foreign key's column, as the key that it leads to has it. */
+export const asKey = ({ columns, keys }: ForeignKey, index: number, value: unknown): unknown => {
+  const { codec } = keys[index]!
+  const column = columns[index]!
+  return codec.encodesPlain && codec.isPlain(value)
+    ? value
+    : Converting.convert(column.codec, codec, lift(column, value))
+}
+
+/** The value of a key, as the foreign key's column that leads to it has it. */
+export const asForeign = ({ columns, keys }: ForeignKey, index: number, value: unknown): unknown => {
+  const column = columns[index]!
+  return lift(column, Converting.convert(keys[index]!.codec, column.codec, value))
+}
+
+/** What a ref stands for, as the value of a field. */
+export const asField = (column: Column | undefined, ref: Entity.ColumnRef<unknown>, value: unknown): unknown =>
+  lift(column, Converting.ofRef(ref, column?.codec, value))

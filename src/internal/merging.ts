@@ -2,9 +2,10 @@
 import { Effect, HashMap, Option, type Schema, SchemaIssue } from "effect"
 import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
-import { StaleDataError } from "../SessionError.ts"
+import { type MultipleResultsFound, StaleDataError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
+import * as CutKeys from "./cutKeys.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
@@ -17,7 +18,7 @@ import * as Writes from "./writes.ts"
 
 type Ref = Entity.EntityRef<unknown, unknown>
 
-type Failure = Links.LinkError
+type Failure = Links.LinkError | MultipleResultsFound
 
 interface Merge {
   readonly core: Core
@@ -285,7 +286,7 @@ const merged = Effect.fnUntraced(function*(
     yield* Writes.update(core, known, Input.patchable(mapping, fieldsOf(mapping, value)))
     return known
   }
-  const row = key === undefined ? Option.none() : yield* Reads.get(core, mapping, key)
+  const row = key === undefined ? Option.none() : yield* CutKeys.getGiven(core, mapping, key)
   if (Option.isSome(row)) return yield* copied(self, mapping, row.value, value, owners)
   return yield* inserted(self, mapping, value, { ...parentKey(core, parent, value), ...columnsOf(core, owners, value) })
 })

@@ -17,7 +17,7 @@ import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
 import * as Laying from "./laying.ts"
 import { ensureBegun } from "./levels.ts"
-import { type Column, counterOf, type EntityMapping, writtenColumn } from "./mapping.ts"
+import { asField, type Column, counterOf, type EntityMapping, keepRests, writtenColumn } from "./mapping.ts"
 import * as MutationSql from "./mutationSql.ts"
 import * as Reacting from "./reacting.ts"
 import * as Reads from "./reads.ts"
@@ -49,6 +49,7 @@ const keysIn = (
   whole: boolean
 ): R.Result<ReadonlyArray<IdentityKey.IdentityKey>, Schema.SchemaError> => {
   const keys: Array<IdentityKey.IdentityKey> = []
+  keepRests(whole ? mapping.columns : mapping.key, rows)
   for (const row of rows) {
     const values: Array<unknown> = []
     for (const [index, column] of mapping.key.entries()) {
@@ -162,7 +163,7 @@ const inputsOf = Effect.fnUntraced(function*(
     for (const field of refs) {
       const value = SessionState.valueOfRef(unitOf(core), values[field] as Entity.ColumnRef<unknown>)
       if (Option.isNone(value)) return yield* refused(mapping, field, "a ref of a row that is not written")
-      row[field] = value.value
+      row[field] = asField(mapping.byField.get(field), values[field] as Entity.ColumnRef<unknown>, value.value)
     }
     const counter = counterOf(mapping)
     if (counter !== undefined) row[counter.field] = 1
@@ -251,6 +252,7 @@ const decoded = (
 ): R.Result<ReadonlyArray<SessionState.Row>, Schema.SchemaError> => {
   const values: Array<SessionState.Row> = []
   const reader = Hydrate.reader(mapping, 0)
+  keepRests(mapping.columns, rows)
   for (const row of rows) {
     const value = reader.read(row)
     if (value === undefined) return R.fail(reader.failure!)

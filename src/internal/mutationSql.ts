@@ -6,7 +6,7 @@ import type { Registry } from "../Registry.ts"
 import type { TableFacts } from "./catalog.ts"
 import * as Comparing from "./comparing.ts"
 import { fieldError } from "./input.ts"
-import { type Column, counterOf, type EntityMapping } from "./mapping.ts"
+import { type Column, counterOf, type EntityMapping, selected } from "./mapping.ts"
 import * as Scope from "./scope.ts"
 import * as SelectSql from "./selectSql.ts"
 import * as Transport from "./transport.ts"
@@ -49,7 +49,7 @@ const verbs: Readonly<Record<Query.Any["_tag"], string>> = {
 export type Back = "all" | "keys"
 
 const returningText = (mapping: EntityMapping, back: Back): string =>
-  ` RETURNING ${back === "all" ? mapping.selectList : list(mapping.key.map(({ quoted }) => `t.${quoted}`))}`
+  ` RETURNING ${back === "all" ? mapping.selectList : selected("t", mapping.key, mapping.key)}`
 
 const written = (
   errors: Comparing.Errors,

@@ -4,7 +4,7 @@ import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { type Column, type EntityMapping, keyOf, lift } from "./mapping.ts"
+import { asField, type Column, type EntityMapping, keyOf } from "./mapping.ts"
 
 export interface Insert {
   readonly _tag: "Insert"
@@ -149,7 +149,7 @@ const updateOf = (state: SessionState.SessionState, entry: SessionState.Entry): 
   Object.assign(values, entry.deferred)
   for (const [field, link] of entry.links ?? []) {
     const written = SessionState.valueOfRef(state, link)
-    values[field] = Option.isSome(written) ? lift(entry.mapping.byField.get(field), written.value) : link
+    values[field] = Option.isSome(written) ? asField(entry.mapping.byField.get(field), link, written.value) : link
   }
   return new ChangedRow(
     entry,

@@ -29,6 +29,7 @@ import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
 import { knownKey } from "./operations.ts"
 import * as RelationSql from "./relationSql.ts"
 import * as SelectSql from "./selectSql.ts"
+import * as Stored from "./stored.ts"
 import * as Wanted from "./wanted.ts"
 
 export type ReadError = FlushFailure
@@ -43,7 +44,7 @@ export const autoflush = (core: Core): Effect.Effect<void, FlushFailure> =>
   Effect.withFiber((fiber) => core.autoflush && fiber.getRef(Autoflush) ? flush(core) : Effect.void)
 
 /** Goes on after that flush: at once, where there is nothing to write. */
-const afterFlush = <A>(core: Core, next: () => Effect.Effect<A, FlushFailure>): Effect.Effect<A, FlushFailure> =>
+export const afterFlush = <A>(core: Core, next: () => Effect.Effect<A, FlushFailure>): Effect.Effect<A, FlushFailure> =>
   SessionState.isClean(unitOf(core)) ? next() : Effect.flatMap(autoflush(core), next)
 
 export const beginFor = (
@@ -53,7 +54,7 @@ export const beginFor = (
   needed || core.autobegin === "eager" ? ensureBegun(core) : Effect.void
 
 /** Checks the values of a key and writes them as parameters. */
-const keyParameters = (
+export const keyParameters = (
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey
 ): R.Result<ReadonlyArray<unknown>, Schema.SchemaError> => {
@@ -79,20 +80,30 @@ export const columnByKey = Effect.fnUntraced(function*(
 })
 
 /** A read by key as a query, for the hook to change. */
-const rowsByHook = Effect.fnUntraced(function*(
+export const rowsByHook = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey,
-  lock: Query.LockOptions | undefined
+  lock: Query.LockOptions | undefined,
+  cut = false
 ) {
-  const fragment = yield* hooked(core, mapping, (columns) => isKey(mapping, columns, key), lock)
+  const fragment = yield* hooked(core, mapping, (columns) => isKey(mapping, columns, key, cut), lock)
   return yield* onConnection(core, core.sql`${fragment}`.values)
 })
 
 type Columns = Readonly<Record<string, Expression.Column<unknown>>>
 
-const isKey = (mapping: EntityMapping, columns: Columns, key: IdentityKey.IdentityKey): Expression.Expr<boolean> =>
-  Expression.and(mapping.key.map(({ field }, index) => columns[field]!.eq(key.values[index])))
+/** The row of a key; of one that is cut, all rows that it may name. */
+const isKey = (
+  mapping: EntityMapping,
+  columns: Columns,
+  key: IdentityKey.IdentityKey,
+  cut = false
+): Expression.Expr<boolean> =>
+  Expression.and(mapping.key.map(({ field }, index) => {
+    const column = columns[field]!
+    return (cut ? column : Expression.exactly(column)).eq(key.values[index])
+  }))
 
 /** A read of rows as a query that the hook has seen. */
 const hooked = Effect.fnUntraced(function*(
@@ -429,9 +440,11 @@ const keptBut = (
 ): SessionState.Row => {
   const { mapping } = before
   const read = Object.fromEntries(attributes.map((field) => [field, row[field]]))
+  const committed = Hydrate.patched(mapping, before.committed, read)
+  Stored.carry(row, committed, (field) => attributes.includes(field))
   const entry: SessionState.Entry = {
     ...before,
-    committed: Hydrate.instance(mapping, { ...before.committed, ...read }),
+    committed,
     changed: before.changed.filter((field) => !attributes.includes(field)),
     links: Entries.linksWithout(before, attributes)
   }

@@ -10,7 +10,7 @@ import { onConnection } from "./connection.ts"
 import type { Core, Values } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
-import { type EntityMapping, type ForeignKey, type MappedRelation, type PairTable } from "./mapping.ts"
+import { type EntityMapping, type ForeignKey, keepRests, type MappedRelation, type PairTable } from "./mapping.ts"
 import * as RelationSql from "./relationSql.ts"
 
 type Keys = ReadonlyArray<IdentityKey.IdentityKey>
@@ -25,6 +25,8 @@ interface Reading {
   readonly source: EntityMapping
   /** Gives the key that a row was found by. */
   readonly keyOf: (row: ReadonlyArray<unknown>) => R.Result<IdentityKey.IdentityKey | undefined, Schema.SchemaError>
+  /** That key stands behind the columns of a row. */
+  readonly isBehind: boolean
   /** Where that key stands in a row, if it is of one column. */
   readonly keyAt: number | undefined
   /** Whether one row may be found by several keys, or more than once. */
@@ -79,6 +81,7 @@ const read = Effect.fnUntraced(function*(
   for (const chunk of Arr.chunksOf(keys, sizeFor(core, reading.source))) {
     const fragment = yield* Effect.fromResult(reading.statement(chunk))
     const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+    if (reading.isBehind) keepRests(reading.source.key, rows, reading.target.width)
     const attached = yield* attach(core, reading.target, rows, {
       repeats: reading.repeats,
       populateExisting: reading.populateExisting,
@@ -117,7 +120,7 @@ const keyWithin = (child: EntityMapping, foreignKey: ForeignKey) =>
 
 const keyPlace = ({ keyed, relation, source, target }: RelationSql.Shape): number | undefined => {
   if (source.key.length > 1) return undefined
-  if (keyed || relation.foreignKey === undefined) return target.columns.length
+  if (keyed || relation.foreignKey === undefined) return target.width
   return relation.kind === "manyToOne" ? target.key[0]!.index : relation.foreignKey.columns[0]!.index
 }
 
@@ -128,10 +131,11 @@ const readingOf = (core: Core, relation: MappedRelation, query: Query.Any | unde
   return {
     source,
     target,
+    isBehind,
     keyAt: keyPlace(shape),
     repeats: isBehind || (query !== undefined && (query.joins.length > 0 || query.source !== undefined)),
     keyOf: isBehind
-      ? keyBehind(source, target.columns.length)
+      ? keyBehind(source, target.width)
       : relation.kind === "manyToOne"
       ? (row) => keyBehind(target, 0)(target.key.map((column) => row[column.index]))
       : keyWithin(target, relation.foreignKey),
@@ -174,8 +178,9 @@ export const owners = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Keys, ReadError> {
   const source = core.registry.mappings.get(relation.source)!
   const target = core.registry.mappings.get(relation.target)!
-  const fragment = yield* Effect.fromResult(RelationSql.owners(relation, target, key))
+  const fragment = yield* Effect.fromResult(RelationSql.owners(relation, source, target, key))
   const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+  keepRests(source.key, rows)
   const keys: Array<IdentityKey.IdentityKey> = []
   for (const row of rows) keys.push(yield* Effect.fromResult(keyBehind(source, 0)(row)))
   return keys

@@ -6,7 +6,7 @@ import * as Query from "../Query.ts"
 import type { Registry } from "../Registry.ts"
 import * as Comparing from "./comparing.ts"
 import { fieldError } from "./input.ts"
-import type { Column, EntityMapping, MappedRelation } from "./mapping.ts"
+import { type Column, type EntityMapping, type MappedRelation, selected } from "./mapping.ts"
 import * as SelectSql from "./selectSql.ts"
 
 /** What is read, and how the rows that come back say where they belong. */
@@ -93,7 +93,8 @@ const orderings = ({ limited, relation, target }: Shape, own: SelectSql.Clauses[
   return [...ordered, ...keys].map((text) => Statement.fragment([literal(text)]))
 }
 
-const names = (alias: string, columns: Named): string => columns.map(({ quoted }) => `, ${alias}.${quoted}`).join("")
+/** The key that a row was found by, behind its own columns. */
+const names = (alias: string, columns: Named, { key }: EntityMapping): string => `, ${selected(alias, columns, key)}`
 
 /** All rows for all keys. */
 const whole = (
@@ -106,7 +107,7 @@ const whole = (
   const { alias, columns, from } = foundBy(shape)
   const clauses = SelectSql.clauses(registry, target, query, errors)
   return [
-    literal(`SELECT ${target.selectList}${keyed ? names(alias, columns) : ""} FROM ${from}`),
+    literal(`SELECT ${target.selectList}${keyed ? names(alias, columns, source) : ""} FROM ${from}`),
     ...clauses.joins,
     ...SelectSql.whereClause([
       Statement.fragment(among(alias, columns, source, keys, errors)),
@@ -127,7 +128,9 @@ const counted = (
   const { alias, columns, from } = foundBy(shape)
   const clauses = SelectSql.clauses(registry, target, query, errors)
   return [
-    literal(`SELECT ${target.selectList}${names("s", source.key)} FROM ${source.table} AS s CROSS JOIN LATERAL (`),
+    literal(
+      `SELECT ${target.selectList}${names("s", source.key, source)} FROM ${source.table} AS s CROSS JOIN LATERAL (`
+    ),
     literal(`SELECT t.*, row_number() OVER () AS "row number" FROM (SELECT t.* FROM ${from}`),
     ...clauses.joins,
     ...SelectSql.whereClause([
@@ -145,15 +148,14 @@ const counted = (
 /** The SELECT of the keys that a table of pairs leads from to a row. */
 export const owners = (
   { pairs }: MappedRelation,
+  source: EntityMapping,
   target: EntityMapping,
   key: IdentityKey.IdentityKey
 ): R.Result<Statement.Fragment, Schema.SchemaError> => {
   const errors: Comparing.Errors = []
   const { from, table } = pairs!
   const segments = [
-    literal(
-      `SELECT ${table.ends[from].columns.map(({ quoted }) => `p.${quoted}`).join(", ")} FROM ${table.table} AS p`
-    ),
+    literal(`SELECT ${selected("p", table.ends[from].columns, source.key)} FROM ${table.table} AS p`),
     literal(" WHERE "),
     ...among("p", table.ends[from === 0 ? 1 : 0].columns, target, [key], errors)
   ]

@@ -67,7 +67,7 @@ const columnsOf = (
       failMapping(source.name, `${option} of ${name} names it, and ${of.name} has no such field`, field)
   )
 
-const keyColumns = (one: Declared): Pick<ForeignKey, "id" | "child" | "target" | "columns" | "nullable"> => {
+const keyColumns = (one: Declared): Pick<ForeignKey, "id" | "child" | "target" | "columns" | "keys" | "nullable"> => {
   const [child, target] = one.relation.kind === "manyToOne" ? [one.source, one.target] : [one.target, one.source]
   const columns = columnsOf(one, child, one.relation.foreignKey, "foreignKey")
   checkCount(one, columns.length, target)
@@ -76,6 +76,7 @@ const keyColumns = (one: Declared): Pick<ForeignKey, "id" | "child" | "target" |
     child: child.name,
     target: target.name,
     columns,
+    keys: target.key,
     nullable: columns.some((column) => Option.isSome(column.nullValue))
   }
 }

@@ -51,6 +51,7 @@ const columnsOf = (
           encode: (value) => Comparing.orReport(Comparing.check(mapping, column, value), errors),
           list: (values) => Comparing.list(mapping, column, values, errors),
           lift: (value) => lift(column, value),
+          cut: column.codec.cuts ? (value) => Comparing.cut(mapping, column, value, errors) : undefined,
           element: (value) => Comparing.element(mapping, column, value, errors),
           // Where an outer join finds nothing, every column is NULL.
           decode: outer ? orNull(column.codec.read) : column.codec.read,

@@ -8,8 +8,10 @@ import { mappingOf, type Registry } from "../Registry.ts"
 import type { Errors } from "./comparing.ts"
 import * as Compiled from "./compiled.ts"
 import { fieldError } from "./input.ts"
-import type { Column, EntityMapping, MappedRelation } from "./mapping.ts"
+import * as Keyset from "./keyset.ts"
+import { type Column, type EntityMapping, type MappedRelation, selected } from "./mapping.ts"
 import * as Placeholder from "./placeholder.ts"
+import * as Ranges from "./ranges.ts"
 import * as Scope from "./scope.ts"
 
 const natural = (
@@ -61,7 +63,10 @@ const clausesIn = (scope: Scope.Scope, query: Query.Any): Clauses => {
   const joins = query.joins.flatMap((join) => Scope.join(scope, join))
   return {
     joins,
-    conditions: query.conditions.flatMap((condition) => Scope.conditions(scope, condition)),
+    conditions: [
+      ...query.conditions.flatMap((condition) => Scope.conditions(scope, condition)),
+      ...(query.keyset === undefined ? [] : Keyset.behind({ ...scope, mapping }, query.keyset))
+    ],
     orderings: query.orderings.flatMap((of) => Scope.fragments(scope, of)),
     page: [
       ...natural(mapping, "limit", query.limit, errors),
@@ -108,6 +113,8 @@ const groupClauses = (scope: Scope.Scope, query: Query.Any): ReadonlyArray<State
 export interface Output {
   readonly name: string
   readonly decode: Expression.Decode | undefined
+  /** Its values are times that the driver cuts. */
+  readonly cut: boolean
 }
 
 const wrong = (mapping: EntityMapping, field: string, message: string): Schema.SchemaError =>
@@ -130,8 +137,18 @@ const outputsOf = (scope: Scope.Scope, query: Query.Any): ReadonlyArray<Output &
   Object.entries(query.columns?.(scope.columns as never, scope.joined as never) ?? {}).map(([name, of]) => ({
     name,
     of: Scope.resolved(scope, of),
+    cut: Expression.isCut(of),
     decode: decodeOf(of, query.unchecked) ?? decodeOfSubquery(scope, of)
   }))
+
+/** What is cut off the times of plain rows, behind them: a page goes on where such a row ends. */
+const restsOf = (
+  outputs: ReturnType<typeof outputsOf>,
+  { keyset }: Query.Any
+): ReadonlyArray<Statement.Fragment> =>
+  keyset === undefined
+    ? []
+    : outputs.flatMap(({ cut, of }) => cut ? [Statement.fragment(Ranges.rests(of.segments))] : [])
 
 const checkNames = (scope: Scope.Scope, names: ReadonlyArray<string>): void => {
   for (const name of names) {
@@ -268,7 +285,7 @@ export const select = (
     if (query.columns === undefined) return [Statement.fragment([Statement.literal(mapping.selectList)])]
     const named = outputsOf(scope, query)
     outputs = named
-    return named.map(({ of }) => of)
+    return [...named.map(({ of }) => of), ...restsOf(named, query)]
   })
   const fragment = Statement.fragment([...segments, Statement.literal(lockIn(scope, query))])
   return errors.length > 0 ? R.fail(errors[0]!) : R.succeed({ fragment, outputs, locks: scope.counter.locks })
@@ -279,7 +296,7 @@ const keyCondition = (mapping: EntityMapping): string =>
 
 /** The SELECT of one column of one row by its key. */
 export const columnByKey = (mapping: EntityMapping, column: Column): string =>
-  `SELECT t.${column.quoted} FROM ${mapping.table} AS t WHERE ${keyCondition(mapping)}`
+  `SELECT ${selected("t", [column], [column])} FROM ${mapping.table} AS t WHERE ${keyCondition(mapping)}`
 
 /** The SELECT of one row by its key. */
 export const byKey = (mapping: EntityMapping, lock: Query.LockOptions | undefined): string =>

@@ -12,11 +12,13 @@ import * as Collections from "./collections.ts"
 import { onConnection } from "./connection.ts"
 import type { Core, Values } from "./core.ts"
 import * as Events from "./events.ts"
+import * as ExactTime from "./exactTime.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import { ensureBegun } from "./levels.ts"
 import * as Loading from "./loading.ts"
 import type { EntityMapping, MappedRelation } from "./mapping.ts"
+import * as Position from "./position.ts"
 import * as Reads from "./reads.ts"
 import * as RelationRows from "./relationRows.ts"
 import * as RelationSql from "./relationSql.ts"
@@ -150,7 +152,9 @@ const decodedRow = (
   row: ReadonlyArray<unknown>
 ): R.Result<Row, Schema.SchemaError> => {
   const values: Record<string, unknown> = {}
-  for (const [index, { decode, name }] of outputs.entries()) {
+  let rest = outputs.length
+  for (const [index, { cut, decode, name }] of outputs.entries()) {
+    if (cut) ExactTime.keep(row[index], row[rest++])
     const value = decode === undefined ? R.succeed(row[index]) : decode(row[index])
     if (R.isFailure(value)) return R.fail(fieldError(mapping, name, value.failure))
     values[name] = value.success
@@ -215,6 +219,7 @@ export const select = (
         : yield* sourceRows(core, mapping, fragment)
       if (outputs !== undefined) {
         const decoded = yield* Effect.fromResult(decodedRows(mapping, outputs, rows))
+        if (query.keyset !== undefined) Position.remember(decoded, mapping.entity, query.keyset.orders)
         return Result.ofRows(decoded, decoded.length, decoded.map((row) => row[outputs[0]?.name ?? ""]))
       }
       const found = yield* attach(core, mapping, rows, {
@@ -222,9 +227,8 @@ export const select = (
         unchecked: query.unchecked,
         repeats: query.joins.length > 0 || query.source !== undefined
       })
-      return Result.ofEntity(
-        mapping.name,
-        yield* including(core, mapping, found, query.inclusions, query.populateExisting)
-      )
+      const instances = yield* including(core, mapping, found, query.inclusions, query.populateExisting)
+      if (query.keyset !== undefined) Position.remember(instances, mapping.entity, query.keyset.orders)
+      return Result.ofEntity(mapping.name, instances)
     })
   })

@@ -11,6 +11,7 @@ import type * as Result from "../Result.ts"
 import type { MergeOptions, RefreshOptions, SessionService } from "../Session.ts"
 import {
   type FlushFailure,
+  type MultipleResultsFound,
   NoResultFound,
   SessionClosedError,
   type SessionEventError,
@@ -20,6 +21,7 @@ import {
 import * as SessionState from "../SessionState.ts"
 import * as Blocks from "./blocks.ts"
 import { changeUnit, type Core, coreOf, failureOf, type Frame, printed, register, stateOf, unitOf } from "./core.ts"
+import * as CutKeys from "./cutKeys.ts"
 import * as Entries from "./entries.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
@@ -64,9 +66,12 @@ const looked = <A>(core: Core, operation: string, look: (unit: SessionState.Sess
 
 /** A key that the map holds is answered without a span and without waiting, as long as nobody is at work. */
 const get = (core: Core) => (entity: Entity.Any, id: unknown, options?: Reads.GetOptions) =>
-  Effect.withFiber((fiber): Effect.Effect<Option.Option<SessionState.Row>, Reads.ReadError> => {
+  Effect.withFiber((fiber): Effect.Effect<Option.Option<SessionState.Row>, Reads.ReadError | MultipleResultsFound> => {
     const mapping = mappingOf(core.registry, entity)
     const key = keyOfIdentity(mapping, id)
+    if (mapping.cutKey) {
+      return exclusive(core, "Session.get", "work", () => CutKeys.getCut(core, mapping, key, options))
+    }
     const held = options === undefined ? Reads.inMemory(core, key, false) : "unknown"
     if (typeof held !== "string" && isAlone(core, fiber)) return Effect.succeedSome(held)
     const reading = (want?: Wanted.Want) =>

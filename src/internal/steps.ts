@@ -11,8 +11,9 @@ import type { TableFacts } from "./catalog.ts"
 import { onTransaction } from "./connection.ts"
 import type { Connected, Core, Values } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
-import { type Column, counterOf, type EntityMapping, keyOf, lift, type PairTable } from "./mapping.ts"
+import { asField, type Column, counterOf, type EntityMapping, keepRests, keyOf, type PairTable } from "./mapping.ts"
 import { decodeInto, matched } from "./matching.ts"
+import * as Stored from "./stored.ts"
 import * as Transport from "./transport.ts"
 import * as WriteSql from "./writeSql.ts"
 
@@ -56,7 +57,7 @@ const resolve = (progress: Progress, value: Entity.ColumnRef<unknown>): unknown 
 }
 
 const resolved = (progress: Progress, column: Column, value: unknown): unknown =>
-  Entity.isColumnRef(value) ? lift(column, resolve(progress, value)) : value
+  Entity.isColumnRef(value) ? asField(column, value, resolve(progress, value)) : value
 
 export const encodeColumn = (
   mapping: EntityMapping,
@@ -81,14 +82,17 @@ const parameters = (
     readonly column: Column
     readonly values: ReadonlyArray<unknown>
     readonly variant: "insert" | "update" | "select"
+    /** What is known to be stored, in place of the values. */
+    readonly stored?: ReadonlyArray<unknown>
   }>
 ): Result.Result<ReadonlyArray<unknown>, Schema.SchemaError> => {
   const arrays: Array<unknown> = []
-  for (const [index, { column, values, variant }] of columns.entries()) {
+  for (const [index, { column, stored, values, variant }] of columns.entries()) {
     const encoded = encodeColumn(mapping, column, values, variant)
     if (Result.isFailure(encoded)) return Result.fail(encoded.failure)
+    const sent = stored === undefined ? encoded.success : encoded.success.map((value, at) => stored[at] ?? value)
     const transport = text.transports[index]!
-    arrays.push(text.several ? transport.parameter(encoded.success) : transport.single(encoded.success[0]))
+    arrays.push(text.several ? transport.parameter(sent) : transport.single(sent[0]))
   }
   return Result.succeed(arrays)
 }
@@ -179,12 +183,15 @@ const insertRows = Effect.fnUntraced(function*(
     ? [text.transports[0]!.parameter(rows.map(() => null))]
     : arrays
   const made = begun(mapping, columns, sent, rows.length)
-  const back = yield* succeed(matched(mapping, text, made, yield* send(core, progress, text.sql, placeholder)))
   const offset = text.matching === "ordinal" ? 1 : 0
+  const returned = yield* send(core, progress, text.sql, placeholder)
+  keepRests(text.returning, returned, offset)
+  const back = yield* succeed(matched(mapping, text, made, returned))
   for (let index = 0; index < back.length; index++) {
     const wrong = decodeInto(mapping, made[index]!, text.returning, back[index]!, offset)
     if (wrong !== undefined) return yield* wrong
     const instance = Hydrate.finished(mapping, made[index]!)
+    Stored.keep(mapping, instance, text.returning, back[index]!, offset)
     const { id } = rows[index]!.ref
     progress.inserted.set(id, new Inserted(id, keyOf(mapping, instance), instance, mapping))
   }
@@ -274,7 +281,8 @@ export const update = Effect.fnUntraced(function*(
     ...checkedOf(step).map((column) => ({
       column,
       values: before.map((row) => row[column.field]),
-      variant: "select" as const
+      variant: "select" as const,
+      stored: before.map((row) => Stored.get(row, column.field))
     }))
   ]))
   const back = yield* send(core, progress, text.sql, arrays)
@@ -282,6 +290,7 @@ export const update = Effect.fnUntraced(function*(
     return yield* stale(mapping, "update", before.map((row) => keyOf(mapping, row)), back)
   }
   const counter = step.kind === "change" ? counterOf(mapping) : undefined
+  keepRests(text.returning, back, 1)
   for (const returned of back) {
     const index = returned[0] as number - 1
     const row = rows[index]!
@@ -294,7 +303,10 @@ export const update = Effect.fnUntraced(function*(
     if (counter !== undefined) after[counter.field] = before[index]![counter.field] as number + 1
     const wrong = decodeInto(mapping, after, text.returning, returned, 1)
     if (wrong !== undefined) return yield* wrong
-    updated(progress, row, Hydrate.instance(mapping, after))
+    const instance = Hydrate.instance(mapping, after)
+    Stored.keep(mapping, instance, text.returning, returned, 1)
+    Stored.carry(before[index]!, instance, (field) => !columns.some((column) => column.field === field))
+    updated(progress, row, instance)
   }
 })
 

@@ -11,7 +11,7 @@ import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import { ensureBegun } from "./levels.ts"
-import { type EntityMapping, keyOf } from "./mapping.ts"
+import { type EntityMapping, keepRests, keyOf } from "./mapping.ts"
 import { exclusive } from "./places.ts"
 import * as Reads from "./reads.ts"
 import * as Selecting from "./selecting.ts"
@@ -57,6 +57,7 @@ const instances = (core: Core, mapping: EntityMapping, unchecked: boolean) => (r
   const unit = unitOf(core)
   const values: Array<unknown> = []
   const reader = Hydrate.reader(mapping, 0, unchecked)
+  keepRests(mapping.columns, rows)
   for (const row of rows) {
     const value = reader.read(row)
     if (value === undefined) return R.fail(reader.failure!)

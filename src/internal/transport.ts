@@ -2,6 +2,7 @@
 import { PgTypes } from "@effect/sql-pg"
 import { Result } from "effect"
 import type { ColumnFacts } from "./catalog.ts"
+import * as ExactTime from "./exactTime.ts"
 
 export interface Transport {
   /** The type of the parameter, without brackets. */
@@ -13,14 +14,12 @@ export interface Transport {
   readonly single: (value: unknown) => PgTypes.Parameter
 }
 
-const pad = (value: number, size: number): string => String(value).padStart(size, "0")
-
-/** ISO 8601 as PostgreSQL reads it: years before 1 as BC, and no sign before years of five digits. */
-const dateText = (date: Date): string => {
-  const year = date.getUTCFullYear()
-  if (year >= 1 && year <= 9999) return date.toISOString()
-  const rest = date.toISOString().replace(/^[+-]?\d+-/, "")
-  return `${pad(year < 1 ? 1 - year : year, 4)}-${rest}${year < 1 ? " BC" : ""}`
+/** A value as PostgreSQL writes it. */
+export class Text {
+  readonly text: string
+  constructor(text: string) {
+    this.text = text
+  }
 }
 
 const hex = (bytes: Uint8Array): string =>
@@ -28,9 +27,11 @@ const hex = (bytes: Uint8Array): string =>
 
 const scalarText = (value: unknown): string =>
   value instanceof Date
-    ? dateText(value)
+    ? ExactTime.dateText(value)
     : value instanceof Uint8Array
     ? hex(value)
+    : value instanceof Text
+    ? value.text
     : typeof value === "object"
     ? JSON.stringify(value)
     : String(value)
@@ -102,7 +103,7 @@ export const make = (facts: ColumnFacts | undefined): Transport => {
   const wire = facts.isArray
     ? (value: unknown) => Array.isArray(value) ? arrayText(value) : scalarText(value)
     : facts.oid === OID.json || facts.oid === OID.jsonb
-    ? (value: unknown) => JSON.stringify(value)
+    ? (value: unknown) => value instanceof Text ? value.text : JSON.stringify(value)
     : scalarText
   return { type: "text", cast: `::${facts.type}`, ...parametersOf(OID.text, wire) }
 }
