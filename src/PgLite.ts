@@ -7,10 +7,12 @@ import { PgClient } from "@effect/sql-pg"
 import type { PGliteOptions } from "@electric-sql/pglite"
 import type { Layer } from "effect"
 import { Effect } from "effect"
-import type { SqlClient, SqlError } from "effect/sql"
+import { type SqlClient, SqlError } from "effect/sql"
 import { mkdir } from "node:fs/promises"
 import { withLiveClock } from "./internal/clock.ts"
 import * as Embedded from "./internal/embedded.ts"
+import * as FolderLock from "./internal/folderLock.ts"
+import { FolderInUseError } from "./SessionError.ts"
 
 /**
  * Options of the embedded database.
@@ -27,20 +29,40 @@ import * as Embedded from "./internal/embedded.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** The folder of the database, which is made if it is not there; in memory without one. */
+  /**
+   * The folder of the database, which is made if it is not there; in memory without one. One process at a time may open
+   * it, and one layer of it: see `layer`.
+   */
   readonly dataDir?: string | undefined
   /** PGlite extensions, by name. `CREATE EXTENSION` still has to be sent. */
   readonly extensions?: Readonly<Record<string, unknown>> | undefined
 }
 
-/** PGlite makes the last folder of a path only. What is not a path (`memory://`) it knows itself. */
-const makeFolder = (path: string): Effect.Effect<unknown, SqlError.SqlError> =>
-  path.includes("://")
-    ? Effect.void
-    : Embedded.attempt(`PgLite could not make the folder ${path}`, () => mkdir(path, { recursive: true }))
+/** The folder that PGlite keeps a database in; none for what is no path, such as `memory://`. */
+const folderOf = (dataDir: string): string | undefined => {
+  if (dataDir.startsWith("file://")) return dataDir.slice("file://".length)
+  return dataDir.includes("://") ? undefined : dataDir
+}
+
+const inUse = (folder: string, cause: FolderLock.Held | FolderLock.Unusable): SqlError.SqlError => {
+  const error = cause._tag === "Held" ? new FolderInUseError({ folder, pid: cause.pid }) : undefined
+  const reason = new SqlError.ConnectionError({
+    cause: error ?? (cause._tag === "Unusable" ? cause.cause : cause),
+    message: error?.message ?? `PgLite could not lock the folder ${folder}`,
+    operation: "connect"
+  })
+  return new SqlError.SqlError({ reason })
+}
+
+/** PGlite makes the last folder of a path only. */
+const ownFolder = Effect.fnUntraced(function*(folder: string) {
+  yield* Embedded.attempt(`PgLite could not make the folder ${folder}`, () => mkdir(folder, { recursive: true }))
+  yield* Effect.mapError(FolderLock.hold(folder), (cause) => inUse(folder, cause))
+})
 
 const open = Effect.fnUntraced(function*(options: Options) {
-  if (options.dataDir !== undefined) yield* makeFolder(options.dataDir)
+  const folder = options.dataDir === undefined ? undefined : folderOf(options.dataDir)
+  if (folder !== undefined) yield* ownFolder(folder)
   return yield* Embedded.open({
     settings: {
       ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
@@ -59,6 +81,12 @@ const open = Effect.fnUntraced(function*(options: Options) {
  * It has one connection: a second transaction waits for the first. It takes a second or two to start, so share one
  * among tests. Needs the package `@electric-sql/pglite`; without it, or if the folder cannot be opened, the layer fails
  * with `SqlError` (`ConnectionError`).
+ *
+ * Two processes with one folder would destroy the database. So the layer locks it, with a file in it that says which
+ * process has it, and the second one fails: the `reason.cause` is a `FolderInUseError`. A file that a crash has left
+ * behind, or that came with a copy of the folder, locks nothing. Where a folder is shared by containers of one machine,
+ * the process of another one is known by a sign that it gives every two seconds: after a crash there, a new one waits for
+ * ten seconds. Do not share a folder among machines.
  *
  * @example
  * ```ts

@@ -591,6 +591,38 @@ export class AcquireTimeoutError
 }
 
 /**
+ * Why an embedded database was not opened: another process, or another layer of this one, has its folder open, and two
+ * would destroy it. The `reason.cause` of the `SqlError` with which `PgLite.layer` fails.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { PgLite, SessionError } from "effect-sql-session"
+ *
+ * const Database = PgLite.layer({ dataDir: "./data/blog" }).pipe(
+ *   Layer.tapError(({ reason }) =>
+ *     reason.cause instanceof SessionError.FolderInUseError
+ *       ? Effect.logError("The program runs already", reason.cause.pid)
+ *       : Effect.void)
+ * )
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class FolderInUseError
+  extends Schema.TaggedError<FolderInUseError>("effect-sql-session/SessionError/FolderInUseError")(
+    "FolderInUseError",
+    { folder: Schema.String, pid: Schema.Int }
+  )
+{
+  override get message(): string {
+    return `The folder ${this.folder} is open already, in process ${this.pid}: two would destroy the database. Close it ` +
+      "there first, or share one layer."
+  }
+}
+
+/**
  * Fails an operation whose hook (`SessionEvents`) has failed: `cause` is what it failed with.
  *
  * After `afterCommit` and `afterRollback` the transaction has ended all the same.
