@@ -84,9 +84,10 @@ export interface Options {
  */
 export interface RunOptions extends TransactionOptions {
   /**
-   * Tries again after a serialization failure or a deadlock (13.5 in the PostgreSQL manual), each time with a new
-   * session: what the effect does beside the database must bear to be done twice. `true` is up to 10 tries, with
-   * jitter; a schedule decides for itself how often and when. No other error is tried again, a lost connection neither.
+   * Tries again after a serialization failure or a deadlock (13.5 in the PostgreSQL manual), and where a migration has
+   * made a prepared statement useless, each time with a new session: what the effect does beside the database must bear
+   * to be done twice. `true` is up to 10 tries, with jitter; a schedule decides for itself how often and when. No other
+   * error is tried again, a lost connection neither.
    *
    * The number of tries is the attribute `tries` of the span `SessionMaker.withTransaction`, and in the metric
    * `transactionTries`.
@@ -243,8 +244,8 @@ export class SessionMaker extends Context.Service<SessionMaker, SessionMakerServ
    *
    * Nothing is sent until a session is used. The first write reads the types of the registry's columns from the system
    * catalog, once for the maker, with one statement in the transaction of that write. Transformers of statements
-   * (`Statement.CurrentTransformer`) do not see it. It is read again after a flush that failed because a table or a
-   * column was not there.
+   * (`Statement.CurrentTransformer`) do not see it. It is read again when a migration that runs meanwhile is noticed: each
+   * write reads back, with its first row, what tells the table from what it was, and errors of types and names count too.
    *
    * @example
    * ```ts
@@ -268,7 +269,7 @@ export class SessionMaker extends Context.Service<SessionMaker, SessionMakerServ
       Effect.gen(function*() {
         const sql = yield* SqlClient.SqlClient
         const reactivity = Context.make(Reactivity.Reactivity, yield* Reactivity.Reactivity) as Context.Context<never>
-        return Makers.make({ sql, reactivity, catalog: Catalog.make(options.registry), open: new Set() }, options)
+        return Makers.make({ sql, reactivity, catalog: Catalog.make(options.registry, sql), open: new Set() }, options)
       })
       // Effect shares this layer by reference: it is the very `Reactivity` that the client was built with.
     ).pipe(Layer.provide(Reactivity.layer))

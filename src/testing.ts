@@ -193,7 +193,7 @@ export const TestSession = {
       const environment: Makers.Environment = {
         sql,
         reactivity: Context.make(Reactivity.Reactivity, yield* Reactivity.Reactivity) as Context.Context<never>,
-        catalog: Catalog.make(options.registry),
+        catalog: Catalog.make(options.registry, sql),
         open: new Set(),
         fixture: outer
       }

@@ -26,7 +26,7 @@ import {
   Uuid,
   Viewed
 } from "./fixtures/keys.ts"
-import { statements } from "./fixtures/statements.ts"
+import { statements, unmarked } from "./fixtures/statements.ts"
 
 const labels = (count: number) => Random.shuffle(Array.from({ length: count }, (_, index) => `label ${index}`))
 
@@ -195,6 +195,7 @@ const facts = (more: Partial<Catalog.TableFacts> = {}, id: Partial<Catalog.Colum
     updateTriggers: false,
     unique: [],
     merges: false,
+    mark: "",
     ...more
   }
 }
@@ -206,7 +207,7 @@ const columnsOf = (entity: Entity.Any, ...fields: ReadonlyArray<string>) =>
 
 const insert = (fields: ReadonlyArray<string>, ...given: Parameters<typeof facts>) => {
   const { matching, sql } = WriteSql.insert(mappingOf(Serial), columnsOf(Serial, ...fields), facts(...given))
-  return [matching, sql]
+  return [matching, unmarked(sql)]
 }
 
 const selected = (columns: string, values: string, arrays: string, returned: string): string =>

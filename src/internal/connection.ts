@@ -1,7 +1,8 @@
 /** Runs statements where a session stands: on the connection of its transaction, or on the pool. */
 import { type Cause, Context, Effect } from "effect"
-import type { SqlError } from "effect/sql"
+import { SqlError } from "effect/sql"
 import { change, type ClientTransaction, type Connected, type Core, failureOf, stateOf, type Values } from "./core.ts"
+import { mayBeOfChange } from "./lost.ts"
 import { joining, withoutTransaction } from "./parked.ts"
 import { isOver } from "./standing.ts"
 
@@ -63,3 +64,13 @@ export const values = (
   sql: string,
   parameters: ReadonlyArray<unknown>
 ): Effect.Effect<Values, SqlError.SqlError> => onConnection(core, core.sql.unsafe(sql, parameters).values)
+
+/** Forgets the facts of the tables after an error that may come from them. */
+export const forgetAfter = <A, E extends { readonly _tag: string }, R>(
+  core: Core,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.tapError(effect, (error) =>
+    Effect.sync(() => {
+      if (error instanceof SqlError.SqlError && mayBeOfChange(error)) core.catalog.forget()
+    }))

@@ -190,7 +190,10 @@ export interface Core extends Settings, Inspectable.Inspectable {
   /** What runs each statement on a connection of the pool of its own. */
   readonly pooled: SqlConnection.Connection
   readonly sql: SqlClient.SqlClient
+  /** What is known of the tables that the names stand for in the open transaction. */
   readonly catalog: Catalog
+  /** What the settings of the last transaction say of names. */
+  place: string
   readonly ref: Ref.Ref<CoreState>
   /** The lock of the root level, with or without a transaction. */
   readonly lock: Semaphore.Semaphore
@@ -273,7 +276,10 @@ export const make = (
     siblings,
     pooled: Pool.forReads(() => core),
     sql,
-    catalog,
+    get catalog() {
+      return core.place === "" || stateOf(core).connected === undefined ? catalog : catalog.at(core.place)
+    },
+    place: "",
     home,
     isShared,
     reactivity,

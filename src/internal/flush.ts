@@ -6,7 +6,7 @@ import type * as IdentityKey from "../IdentityKey.ts"
 import { FlushError, type FlushFailure, type SessionEventError, type UsageError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Cascade from "./cascade.ts"
-import { markFailed } from "./connection.ts"
+import { forgetAfter, markFailed } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf } from "./core.ts"
 import * as Events from "./events.ts"
 import type { ForeignKey } from "./mapping.ts"
@@ -52,6 +52,13 @@ const cascaded = Effect.fnUntraced(function*(
 
 type Decided = Extract<Cascade.Outcome, { readonly _tag: "Decided" }>
 
+/** The database may have changed more of the rows than what came back: their next use reads them. */
+const reread = (state: SessionState.SessionState, written: SessionState.Written): SessionState.SessionState =>
+  [...written.inserted.map(({ key }) => key), ...written.updated.map(({ entry }) => entry.key)].reduce((state, key) => {
+    const entry = SessionState.entryFor(state, key)
+    return entry === undefined ? state : SessionState.expire(state, entry)
+  }, state)
+
 const execute = Effect.fnUntraced(function*(
   core: Core,
   unit: SessionState.SessionState,
@@ -65,7 +72,8 @@ const execute = Effect.fnUntraced(function*(
     inserted: new Map(),
     updated: new Map(),
     deleted: [],
-    switched: new Map()
+    switched: new Map(),
+    outdated: false
   }
   const run = FlushPlan.Step.$match({
     Insert: (step) => insert(core, progress, step),
@@ -83,7 +91,10 @@ const execute = Effect.fnUntraced(function*(
   const overtaken = outlivedError(core, life, "Session.flush")
   if (overtaken !== undefined) return yield* overtaken
   const rows = writtenOf(progress)
-  changeUnit(core, () => Passive.settled(SessionState.flushed(unit, rows), rows, passive, core.registry))
+  changeUnit(core, () => {
+    const settled = Passive.settled(SessionState.flushed(unit, rows), rows, passive, core.registry)
+    return progress.outdated ? reread(settled, rows) : settled
+  })
   yield* Reacting.flushed(core, unit, rows)
   yield* Events.afterFlush(core, rows)
 })
@@ -102,9 +113,6 @@ const written = (
         : Effect.andThen(begin, Effect.suspend(() => unitOf(core) === before ? run : written(core, begin)))
     })
   })
-
-const schemaChanged = (error: FlushFailure): boolean =>
-  error._tag === "SqlError" && error.reason._tag === "SqlSyntaxError"
 
 /**
  * Whoever is interrupted before anything was sent may try again; a failure that a reset has overtaken says nothing of the
@@ -128,7 +136,7 @@ export const flush = (
     if (SessionState.isClean(unit)) return Effect.void
     return Events.beforeFlush(core).pipe(
       Effect.andThen(written(core, begin)),
-      Effect.tapError((error) => Effect.sync(() => schemaChanged(error) && core.catalog.forget())),
+      (writing) => forgetAfter(core, writing),
       Effect.onError((cause) => Effect.sync(() => markAfter(core, life, cause)))
     )
   })

@@ -2,12 +2,13 @@
  * A connection of the pool that is lent for one transaction, or for one read. Every wait on it has an end, and what
  * became of its transaction is known here, where `COMMIT` and `ROLLBACK` pass.
  */
-import { type Context, Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { type Context, Effect, Exit, Fiber, Hash, identity, Scope, Stream } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
+import * as Changes from "./changes.ts"
 import { withLiveClock } from "./clock.ts"
 import { commit, rollback } from "./ending.ts"
 import * as Lost from "./lost.ts"
-import { close, discard, type Ended, type Inside, type Limits, unprepared, watched } from "./watching.ts"
+import { close, discard, type Ended, type Inside, type Limits, processOf, unprepared, watched } from "./watching.ts"
 
 export type { Limits } from "./watching.ts"
 
@@ -30,6 +31,8 @@ export interface Lease {
   readonly ended: () => Ended | undefined
   /** The context in which the transaction is begun: in it, what runs after its end does not find it. */
   readonly enter: (context: Context.Context<never>) => void
+  /** Whether it was lent before the tables were changed. */
+  readonly isFromBefore: () => boolean
   /** Runs something once the transaction is committed and its connection given back, before the client's callbacks. */
   readonly onCommit: (listener: () => void) => void
   /** Gives the connection back to the pool; one that is lost is replaced there. */
@@ -44,7 +47,18 @@ const ofLevel = /^(?:COMMIT|ROLLBACK|(?:SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO 
 /** What drops the statements that the driver has prepared on the connection. */
 const forgetting = /^\s*(?:DEALLOCATE|DISCARD)\b/i
 
-const guarded = (inside: Inside): SqlConnection.Connection => {
+/**
+ * Makes the text of a statement one of its own where names stand for other tables: the server keeps the types of what was
+ * prepared, and refuses it for a table with others.
+ */
+const texts = (place: string): (sql: string) => string => {
+  if (place === "") return identity
+  const comment = `\n/* names ${(Hash.string(place) >>> 0).toString(36)} */`
+  return (sql) => ofLevel.test(sql) ? sql : sql + comment
+}
+
+const guarded = (inside: Inside, place: string): SqlConnection.Connection => {
+  const text = texts(place)
   const { inner, limits } = inside
   const pass = <A>(sql: string, run: Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, SqlError.SqlError> => {
     if (!ofLevel.test(sql)) {
@@ -60,9 +74,9 @@ const guarded = (inside: Inside): SqlConnection.Connection => {
     return level as Effect.Effect<A, SqlError.SqlError> // What begins or ends a level has no rows that anyone reads.
   }
   return {
-    execute: (sql, params, transform) => pass(sql, inner.execute(sql, params, transform)),
-    executeRaw: (sql, params) => pass(sql, inner.executeRaw(sql, params)),
-    executeValues: (sql, params) => pass(sql, inner.executeValues(sql, params)),
+    execute: (sql, params, transform) => pass(sql, inner.execute(text(sql), params, transform)),
+    executeRaw: (sql, params) => pass(sql, inner.executeRaw(text(sql), params)),
+    executeValues: (sql, params) => pass(sql, inner.executeValues(text(sql), params)),
     executeValuesUnprepared: (sql, params) => pass(sql, inner.executeValuesUnprepared(sql, params)),
     executeUnprepared: (sql, params, transform) => pass(sql, inner.executeUnprepared(sql, params, transform)),
     executeStream: (sql, params, transform) => Stream.suspend(() => inner.executeStream(sql, params, transform))
@@ -74,6 +88,8 @@ export interface Request {
   readonly holder: Holder
   readonly limits: Limits
   readonly confirmCommit: boolean
+  /** What the settings of the transaction say of names: see `placeOf`. */
+  readonly place: string
   /** Where the lease is listed while it lasts. */
   readonly leases: Set<Lease>
   /** What the one who waits too long is told. */
@@ -81,7 +97,7 @@ export interface Request {
 }
 
 const make = (request: Request, inner: SqlConnection.Connection, scope: Scope.Closeable): Lease => {
-  const { confirmCommit, holder, leases, limits, sql } = request
+  const { confirmCommit, holder, leases, limits, place, sql } = request
   const inside: Inside = {
     sql,
     inner,
@@ -96,6 +112,7 @@ const make = (request: Request, inner: SqlConnection.Connection, scope: Scope.Cl
     closed: false,
     lost: undefined,
     outdated: false,
+    changes: Changes.of(sql),
     ended: undefined,
     outside: undefined,
     onCommit: undefined,
@@ -104,8 +121,12 @@ const make = (request: Request, inner: SqlConnection.Connection, scope: Scope.Cl
   const lease: Lease = {
     holder,
     since: performance.now(),
-    connection: guarded(inside),
+    connection: guarded(inside, place),
     ended: () => inside.ended,
+    isFromBefore: () => {
+      const processId = processOf(inside)
+      return processId !== undefined && Changes.isFromBefore(inside.changes, processId)
+    },
     enter: (context) => {
       inside.outside = context
     },
@@ -148,16 +169,20 @@ export const acquireWith = (request: Request, restore: Restore): Effect.Effect<L
   return Effect.flatMap(reserve, (reserving) => {
     const reserved = reserving.pollUnsafe()
     return reserved !== undefined && Exit.isSuccess(reserved)
-      ? Effect.succeed(make(request, reserved.value, scope))
-      : Effect.map(
+      ? lend(request, restore, make(request, reserved.value, scope))
+      : Effect.flatMap(
         Effect.mapError(
           Effect.onError(restore(waiting(request, reserving)), (cause) => Scope.close(scope, Exit.failCause(cause))),
           Lost.classified
         ),
-        (inner) => make(request, inner, scope)
+        (inner) => lend(request, restore, make(request, inner, scope))
       )
   })
 }
+
+/** A connection that may have statements from before a change of the tables is replaced, and not lent. */
+const lend = (request: Request, restore: Restore, lease: Lease): Effect.Effect<Lease, SqlError.SqlError> =>
+  lease.isFromBefore() ? Effect.andThen(lease.discard, acquireWith(request, restore)) : Effect.succeed(lease)
 
 /** Runs one statement on a connection that is lent for it. */
 const once = <A>(

@@ -33,7 +33,7 @@ const serverErrorOf = (error: unknown): ServerError | undefined =>
  * Whether a prepared statement does not fit the tables any more: they were changed since. The code is that of everything
  * that is not supported, and the message is translated; the routine of the server is neither.
  */
-const isChangedPlan = (error: unknown): boolean => {
+export const isChangedPlan = (error: unknown): boolean => {
   const cause = serverErrorOf(error)
   return cause?.code === "0A000" && cause.routine === "RevalidateCachedQuery"
 }
@@ -123,6 +123,34 @@ export const notHere = (statement: string): SqlError.SqlError =>
         "session.rollback, or let the block end."
     ))
   })
+
+const changed = new WeakSet<SqlError.SqlError>()
+
+/** What was made from facts of a table that do not hold any more. The next try reads them again. */
+export const tablesChanged = (table: string): SqlError.SqlError => {
+  const error = new SqlError.SqlError({
+    reason: new SqlError.UnknownError(failure(
+      "execute",
+      `The table ${table} was changed while the program was running, and the new rows cannot be told apart. Try again.`
+    ))
+  })
+  changed.add(error)
+  return error
+}
+
+/** Whether the tables were changed, and another try may succeed. */
+export const isOfChange = (error: unknown): boolean =>
+  isChangedPlan(error) || (error instanceof SqlError.SqlError && changed.has(error))
+
+/**
+ * Whether an error may come from facts of the tables that do not hold any more: one of the driver, which cannot encode a
+ * value for the type of a column, of data, of names and types, a value that is missing, or an internal one, of what is
+ * gone. Not the conflicts with other rows and transactions.
+ */
+export const mayBeOfChange = (error: SqlError.SqlError): boolean => {
+  const code = codeOf(error)
+  return code === undefined ? !isLost(error) : /^(?:0A|22|42|23502|428|XX)/.test(code)
+}
 
 /** The connection was lost during COMMIT, and the server says that nothing was committed. Not retryable. */
 export const notCommitted = (transactionId: string, cause: unknown): SqlError.SqlError =>

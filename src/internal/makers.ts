@@ -8,15 +8,18 @@ import type { TransactionOptions } from "../Transaction.ts"
 import * as Catalog from "./catalog.ts"
 import * as Core from "./core.ts"
 import { millisOf } from "./durations.ts"
+import * as Lost from "./lost.ts"
 import * as Outer from "./outer.ts"
 import { printingAs } from "./printing.ts"
 import * as Service from "./service.ts"
 import { Regions } from "./standing.ts"
 
+/** A conflict with another transaction, or a plan for tables that were changed: what another try may mend. */
 const retryable = (error: unknown): boolean => {
   const reason = error as { readonly _tag?: unknown; readonly reason?: { readonly _tag?: unknown } } | undefined
   return reason?._tag === "SqlError" &&
-    (reason.reason?._tag === "SerializationError" || reason.reason?._tag === "DeadlockError")
+    (reason.reason?._tag === "SerializationError" || reason.reason?._tag === "DeadlockError" ||
+      Lost.isOfChange(error))
 }
 
 const soundRetry = { schedule: Schedule.jittered(Schedule.exponential("10 millis", 2)), times: 9 }
@@ -120,7 +123,7 @@ export const make = (environment: Environment, options: Options): SessionMakerSe
       make(
         overrides.registry === undefined || overrides.registry === options.registry
           ? environment
-          : { ...environment, catalog: Catalog.make(overrides.registry) },
+          : { ...environment, catalog: Catalog.make(overrides.registry, sql) },
         { ...options, ...overrides, info: { ...options.info, ...overrides.info } }
       ),
     closeAll: Effect.suspend(() => Effect.forEach(Array.from(open), (session) => session.close, { discard: true }))

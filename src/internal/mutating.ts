@@ -9,8 +9,8 @@ import * as Result from "../Result.ts"
 import * as SessionState from "../SessionState.ts"
 import { attach } from "./attach.ts"
 import * as ByQuery from "./byQuery.ts"
-import type { TableFacts } from "./catalog.ts"
-import { onConnection, onTransaction } from "./connection.ts"
+import { markNow, type TableFacts } from "./catalog.ts"
+import { forgetAfter, onConnection, onTransaction } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Hydrate from "./hydrate.ts"
@@ -111,6 +111,19 @@ const factsOf = Effect.fnUntraced(function*(
   )
 })
 
+/** The facts of a table as it is now: what the session holds is changed by them, without being read. */
+const checkedFacts = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping
+): Effect.fn.Return<TableFacts | undefined, SqlError.SqlError> {
+  const connected = stateOf(core).connected!
+  const facts = yield* factsOf(core, mapping)
+  const now = yield* onTransaction(core, connected, markNow(mapping.table, connected.direct))
+  if (facts === undefined || facts.mark === now) return facts
+  core.catalog.notice()
+  return yield* factsOf(core, mapping)
+})
+
 const update = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
@@ -123,7 +136,8 @@ const update = Effect.fnUntraced(function*(
   yield* ensureBegun(core)
   const written = yield* run(core, fragment)
   const keys = yield* Effect.fromResult(keysIn(mapping, written.rows, query.returning))
-  const facts = keys.length === 0 || values === undefined ? undefined : yield* factsOf(core, mapping)
+  const isHeld = keys.some(({ token }) => HashMap.has(unitOf(core).entries, token))
+  const facts = isHeld && values !== undefined ? yield* checkedFacts(core, mapping) : undefined
   changeUnit(core, (unit) => ByQuery.updated(unit, mapping, keys, sets.map(([column]) => column), values, facts))
   yield* Reacting.written(core, mapping, keys)
   return written
@@ -218,7 +232,8 @@ const noFacts: TableFacts = {
   insertTriggers: true,
   updateTriggers: true,
   merges: false,
-  unique: []
+  unique: [],
+  mark: ""
 }
 
 const insert = Effect.fnUntraced(function*(
@@ -299,16 +314,19 @@ export const execute = (
   core: Core,
   given: Query.Any
 ): Effect.Effect<Result.Result<unknown>, Failure> =>
-  Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, Failure> {
-    const query = yield* Events.beforeExecute(core, given)
-    const mapping = mappingOf(core.registry, query.entity)
-    const wrong = MutationSql.wrongClause(mapping, query)
-    if (wrong !== undefined) return yield* wrong
-    const flushes = core.autoflush && (yield* Reads.Autoflush)
-    const before = unitOf(core)
-    const waiting = flushes ? [] : waitingIn(core, mapping)
-    const { count, rows } = yield* writes[query._tag as keyof typeof writes](core, mapping, query)
-    const instances = query.returning ? yield* instancesOf(core, mapping, query, rows) : []
-    if (waiting.length > 0) yield* laid(core, mapping, before, waiting)
-    return Result.ofWrite(mapping.name, instances, count)
-  })
+  forgetAfter(
+    core,
+    Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, Failure> {
+      const query = yield* Events.beforeExecute(core, given)
+      const mapping = mappingOf(core.registry, query.entity)
+      const wrong = MutationSql.wrongClause(mapping, query)
+      if (wrong !== undefined) return yield* wrong
+      const flushes = core.autoflush && (yield* Reads.Autoflush)
+      const before = unitOf(core)
+      const waiting = flushes ? [] : waitingIn(core, mapping)
+      const { count, rows } = yield* writes[query._tag as keyof typeof writes](core, mapping, query)
+      const instances = query.returning ? yield* instancesOf(core, mapping, query, rows) : []
+      if (waiting.length > 0) yield* laid(core, mapping, before, waiting)
+      return Result.ofWrite(mapping.name, instances, count)
+    })
+  )

@@ -16,7 +16,7 @@ import {
 } from "./core.ts"
 import * as Gate from "./gate.ts"
 import { ended } from "./lost.ts"
-import { beginStatement } from "./options.ts"
+import { beginStatement, placeOf } from "./options.ts"
 import * as Outer from "./outer.ts"
 import * as Parked from "./parked.ts"
 import { outlivedError, type Restore } from "./places.ts"
@@ -93,6 +93,7 @@ const openRootIn = (
   Effect.withFiber((fiber) => {
     const id = level(core.id)
     const { life } = stateOf(core)
+    core.place = placeOf(options)
     const opened = Parked.open(core.sql, {
       restore,
       lease: within === undefined ? Pool.forTransaction(core, fiber, options) : undefined,

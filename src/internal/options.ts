@@ -59,6 +59,17 @@ export const settingsStatement = (options: TransactionOptions | undefined): Prep
   return { sql: `SELECT ${calls.join(", ")}`, parameters }
 }
 
+/** The settings that decide which table a name stands for. */
+const deciding: ReadonlySet<string> = new Set(["search_path", "role", "session_authorization"])
+
+/** What the settings of a transaction say of the names in it: nothing, most often. */
+export const placeOf = (options: TransactionOptions | undefined): string => {
+  if (options?.settings === undefined) return ""
+  const given = Object.entries(options.settings).map(([name, value]) => [name.toLowerCase(), value] as const)
+  const places = given.filter(([name]) => deciding.has(name))
+  return places.length === 0 ? "" : JSON.stringify(places.sort(([a], [b]) => a < b ? -1 : 1))
+}
+
 /** Whether options ask for anything that only the begin of a transaction can give. */
 export const asksForMore = (options: TransactionOptions | undefined): boolean =>
   beginStatement(options) !== undefined || settingsStatement(options) !== undefined

@@ -7,6 +7,7 @@ import type { TransactionOptions } from "../Transaction.ts"
 import type { Core } from "./core.ts"
 import { millisOf } from "./durations.ts"
 import * as Lease from "./lease.ts"
+import { placeOf } from "./options.ts"
 
 /** The client's own default. */
 const defaultSize = 10
@@ -61,6 +62,7 @@ const request = (
     holder: { session: core.id, fiber: fiber.id, span: () => nameOf(span), purpose },
     limits: limitsOf(core, options),
     confirmCommit: options?.confirmCommit ?? core.confirmCommit,
+    place: placeOf(options),
     leases: core.leases,
     onTimeout: () => tooLong(core)
   }

@@ -7,10 +7,11 @@ import type * as FlushPlan from "../FlushPlan.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { type FlushError, StaleDataError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import type { TableFacts } from "./catalog.ts"
+import { stillRises, type TableFacts } from "./catalog.ts"
 import { onTransaction } from "./connection.ts"
 import type { Connected, Core, Values } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
+import { tablesChanged } from "./lost.ts"
 import { asField, type Column, counterOf, type EntityMapping, keepRests, keyOf, type PairTable } from "./mapping.ts"
 import { decodeInto, matched } from "./matching.ts"
 import * as Stored from "./stored.ts"
@@ -29,6 +30,8 @@ export interface Progress {
   readonly updated: Map<SessionState.Entry, SessionState.Row>
   readonly deleted: Array<SessionState.Entry>
   readonly switched: Map<SessionState.Entry, number>
+  /** A table is not what the facts say: what came back may not be all that the database has changed. */
+  outdated: boolean
 }
 
 /** A class, since there may be many: see `EntryImpl`. */
@@ -112,7 +115,8 @@ const emptyFacts: TableFacts = {
   insertTriggers: true,
   updateTriggers: true,
   unique: [],
-  merges: true
+  merges: true,
+  mark: ""
 }
 
 /** The facts of a table; one that is not there has none, and its statement says so with the database's own error. */
@@ -136,6 +140,21 @@ export const send = (
   sql: string,
   parameters: ReadonlyArray<unknown>
 ): Effect.Effect<Values, SqlError.SqlError> => onTransaction(core, connected, core.sql.unsafe(sql, parameters).values)
+
+/** Compares the mark of the table, which comes back last, with that of the facts. */
+const isOutdated = (facts: TableFacts, rows: Values): boolean => {
+  for (const row of rows) {
+    const mark = row[row.length - 1]
+    if (mark !== null) return facts.mark !== "" && mark !== facts.mark
+  }
+  return false
+}
+
+const compare = (core: Core, progress: Progress, facts: TableFacts, rows: Values): void => {
+  if (!isOutdated(facts, rows)) return
+  core.catalog.notice()
+  progress.outdated = true
+}
 
 const insertText = (core: Core, step: Step<"Insert">, facts: TableFacts): WriteSql.Text =>
   textOf(
@@ -161,11 +180,24 @@ const begun = (
   })
 }
 
+/** Rows that are matched by their order rest on the default of the key, which may be another one than the facts say. */
+const ensureSorted = Effect.fnUntraced(function*(
+  core: Core,
+  { connected }: Progress,
+  mapping: EntityMapping
+): Effect.fn.Return<void, SqlError.SqlError> {
+  const rises = stillRises(mapping.table, mapping.key[0]!.name, connected.direct)
+  if (yield* onTransaction(core, connected, rises)) return
+  core.catalog.notice()
+  return yield* tablesChanged(mapping.table)
+})
+
 const insertRows = Effect.fnUntraced(function*(
   core: Core,
   progress: Progress,
   step: Step<"Insert">,
   text: WriteSql.Text,
+  facts: TableFacts,
   rows: ReadonlyArray<FlushPlan.InsertRow>
 ): Effect.fn.Return<void, StepError> {
   const { mapping } = step
@@ -185,6 +217,8 @@ const insertRows = Effect.fnUntraced(function*(
   const made = begun(mapping, columns, sent, rows.length)
   const offset = text.matching === "ordinal" ? 1 : 0
   const returned = yield* send(core, progress, text.sql, placeholder)
+  compare(core, progress, facts, returned)
+  if (text.matching === "sorted" && rows.length > 1) yield* ensureSorted(core, progress, mapping)
   keepRests(text.returning, returned, offset)
   const back = yield* succeed(matched(mapping, text, made, returned))
   for (let index = 0; index < back.length; index++) {
@@ -207,8 +241,8 @@ export const insert = Effect.fnUntraced(function*(
   const counter = counterOf(mapping)
   const columns = counter === undefined ? step.columns : [...step.columns, counter]
   const text = insertText(core, { ...step, columns }, facts)
-  if (text.matching !== "single") return yield* insertRows(core, progress, step, text, step.rows)
-  for (const row of step.rows) yield* insertRows(core, progress, step, text, [row])
+  if (text.matching !== "single") return yield* insertRows(core, progress, step, text, facts, step.rows)
+  for (const row of step.rows) yield* insertRows(core, progress, step, text, facts, [row])
 })
 
 /** The row of an update as it was: of a row that this flush has inserted, as it came back. */
@@ -265,7 +299,8 @@ export const update = Effect.fnUntraced(function*(
   step: Step<"Update">
 ): Effect.fn.Return<void, StepError> {
   const { columns, mapping, rows } = step
-  const text = updateText(core, step, yield* factsOf(core, progress, mapping))
+  const facts = yield* factsOf(core, progress, mapping)
+  const text = updateText(core, step, facts)
   const before = rows.map((row) => beforeOf(progress, row))
   const written = rows.map(({ values }) =>
     values.some(Entity.isColumnRef) ? values.map((value, at) => resolved(progress, columns[at]!, value)) : values
@@ -286,6 +321,7 @@ export const update = Effect.fnUntraced(function*(
     }))
   ]))
   const back = yield* send(core, progress, text.sql, arrays)
+  compare(core, progress, facts, back)
   if (back.length !== rows.length) {
     return yield* stale(mapping, "update", before.map((row) => keyOf(mapping, row)), back)
   }

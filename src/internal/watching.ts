@@ -2,6 +2,7 @@
 import { PgConnection } from "@effect/sql-pg"
 import { type Cause, type Context, Effect, Exit, Predicate, Scope } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
+import * as Changes from "./changes.ts"
 import * as Lost from "./lost.ts"
 
 /** Milliseconds. */
@@ -36,6 +37,7 @@ export interface Inside {
   lost: SqlError.SqlError | undefined
   /** The server does not have the statements that the driver has prepared, or not for the tables as they are now. */
   outdated: boolean
+  readonly changes: Changes.Changes
   ended: Ended | undefined
   outside: Context.Context<never> | undefined
   onCommit: (() => void) | undefined
@@ -128,6 +130,7 @@ export const watched = <A>(
       const known = inside.lost ?? Lost.classified(error)
       if (Lost.isLost(known)) inside.lost = known
       else if (Lost.isOutdated(known)) inside.outdated = true
+      if (Lost.isChangedPlan(known)) Changes.notice(inside.changes)
       return Effect.fail(known)
     }).pipe(Effect.onExit(() => {
       inside.running--
@@ -145,3 +148,7 @@ export const unprepared = (
   sql: string,
   run: Effect.Effect<unknown, SqlError.SqlError>
 ): Effect.Effect<unknown, SqlError.SqlError> => isOverDriver(inner) ? inner.connection.query(sql, [], false) : run
+
+/** The process at the other end of the connection, if the driver says so. */
+export const processOf = ({ inner }: Inside): number | undefined =>
+  isOverDriver(inner) ? inner.connection.processId : undefined

@@ -2,7 +2,7 @@
  * The text of a flush's statements: constant for a table, operation and set of columns, whatever the number of rows. The
  * update and the delete of a single row have one of their own, which the server plans and runs in less than half the time.
  */
-import type { ColumnFacts, TableFacts } from "./catalog.ts"
+import { type ColumnFacts, mark, type TableFacts } from "./catalog.ts"
 import { type Column, counterOf, type EntityMapping, selected } from "./mapping.ts"
 import * as Transport from "./transport.ts"
 
@@ -25,6 +25,10 @@ export interface Text {
   /** Whether the parameters are arrays, or the values of one row. */
   readonly several: boolean
 }
+
+/** The mark of the table, which comes back behind all else: with the first row that was sent, or with each. */
+const markWith = (mapping: EntityMapping, several: boolean): string =>
+  several ? `CASE s.ord WHEN 1 THEN ${mark(mapping.table)} END` : mark(mapping.table)
 
 const factsOf = (facts: TableFacts, column: Column): ColumnFacts | undefined => facts.columns.get(column.name)
 
@@ -97,7 +101,7 @@ export const insert = (mapping: EntityMapping, columns: ReadonlyArray<Column>, f
   const changed = insertReturning(mapping, columns, facts)
   if (matching === "ordinal") {
     const into = columns.length === 0 ? "DEFAULT VALUES" : `(${names}) VALUES (${values})`
-    const back = listed("s.ord::int4", changed)
+    const back = list([listed("s.ord::int4", changed), markWith(mapping, true)])
     return {
       sql: `MERGE INTO ${mapping.table} AS t USING ${source(sent)} ON false WHEN NOT MATCHED THEN INSERT ${into} ` +
         `RETURNING ${back}`,
@@ -113,7 +117,9 @@ export const insert = (mapping: EntityMapping, columns: ReadonlyArray<Column>, f
     ? "DEFAULT VALUES"
     : `(${names}) SELECT ${values} FROM ${source(sent)} ORDER BY s.ord`
   return {
-    sql: `INSERT INTO ${mapping.table} AS t ${into} RETURNING ${selected("t", returning, returning)}`,
+    sql: `INSERT INTO ${mapping.table} AS t ${into} RETURNING ${
+      list([selected("t", returning, returning), markWith(mapping, false)])
+    }`,
     transports: columns.length === 0 ? [] : sent,
     returning,
     matching: columns.length === 0 ? "single" : matching,
@@ -191,7 +197,9 @@ export const update = (mapping: EntityMapping, shape: UpdateShape, facts: TableF
   return {
     sql: `${prefix}UPDATE ${mapping.table} AS t SET ${
       list(sets.length > 0 ? sets : [noChange(mapping)])
-    } FROM ${from} WHERE ${match}${old.join("")} RETURNING ${listed("s.ord::int4", returning)}`,
+    } FROM ${from} WHERE ${match}${old.join("")} RETURNING ${
+      list([listed("s.ord::int4", returning), markWith(mapping, shape.several)])
+    }`,
     transports,
     returning,
     matching: "ordinal",
