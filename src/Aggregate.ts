@@ -5,9 +5,10 @@
  * @since 0.1.0
  */
 import { Option, Result, type Schema } from "effect"
-import { Statement } from "effect/sql"
+import type { Statement } from "effect/sql"
 import * as Expression from "./Expression.ts"
 import * as Codec from "./internal/codec.ts"
+import * as Genuine from "./internal/genuine.ts"
 
 type Column<T> = Expression.Column<T>
 
@@ -21,7 +22,7 @@ const call = <T>(before: string, of: Statement.Fragment, after: string, decode?:
 const sameType = <T>(before: string, of: Expression.Expr<unknown>): Column<T> =>
   Expression.derived<T>(of, before, ")", orNull(present(of)), false)
 
-const nothing = Statement.fragment([])
+const nothing = Genuine.written([])
 
 /** Counts come as `bigint`, and are small enough for a number. */
 const counted: Decode = (value) => Result.succeed(Number(value))
@@ -142,7 +143,7 @@ const present = (of: Expr<unknown>): Decode | undefined => {
   const decode = of["~unchecked"] ?? of["~decode"]
   return decode === undefined
     ? undefined
-    : (value) => Result.map(decode(value), (decoded) => Option.isOption(decoded) ? Option.getOrNull(decoded) : decoded)
+    : (value) => Result.map(decode(value), (decoded) => Genuine.isOption(decoded) ? Option.getOrNull(decoded) : decoded)
 }
 
 /**

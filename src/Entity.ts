@@ -338,7 +338,9 @@ export type Target<A> = A | EntityRef<A, unknown>
  * @category guards
  * @since 0.1.0
  */
-export const isColumnRef = (u: unknown): u is ColumnRef<unknown> => Predicate.hasProperty(u, ColumnRefTypeId)
+// By class: a value of the program can have any key.
+export const isColumnRef = (u: unknown): u is ColumnRef<unknown> =>
+  u instanceof ColumnRefImpl || u instanceof EntityRefImpl
 
 /**
  * Tells whether a value is an entity ref.
@@ -346,7 +348,7 @@ export const isColumnRef = (u: unknown): u is ColumnRef<unknown> => Predicate.ha
  * @category guards
  * @since 0.1.0
  */
-export const isRef = (u: unknown): u is EntityRef<unknown, unknown> => Predicate.hasProperty(u, EntityRefTypeId)
+export const isRef = (u: unknown): u is EntityRef<unknown, unknown> => u instanceof EntityRefImpl
 
 // What says the types is no field of each instance: there may be one for every row that a program adds.
 class ColumnRefImpl<T> implements ColumnRef<T> {
@@ -673,8 +675,17 @@ export interface DeferredField<in out From, out Value> {
  * @category guards
  * @since 0.1.0
  */
-export const isDeferredField = (u: unknown): u is DeferredField<unknown, unknown> =>
-  Predicate.hasProperty(u, DeferredFieldTypeId)
+export const isDeferredField = (u: unknown): u is DeferredField<unknown, unknown> => u instanceof DeferredFieldImpl
+
+class DeferredFieldImpl {
+  readonly [DeferredFieldTypeId] = DeferredFieldTypeId
+  readonly entity: string
+  readonly field: string
+  constructor(entity: string, field: string) {
+    this.entity = entity
+    this.field = field
+  }
+}
 
 /**
  * Defines an entity: a `Model.Class` with the table that holds its rows.
@@ -717,6 +728,6 @@ export const Class = <Self = never>(identifier: string) =>
   // oxlint-disable-next-line no-explicit-any
   return Object.assign(Model.Class<Self>(identifier)(fields as any) as any, {
     mapping,
-    deferred: (field: string) => ({ [DeferredFieldTypeId]: DeferredFieldTypeId, entity: identifier, field })
+    deferred: (field: string) => new DeferredFieldImpl(identifier, field)
   })
 }

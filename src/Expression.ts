@@ -6,8 +6,10 @@
  *
  * @since 0.1.0
  */
-import { Option, Predicate, Result, type SchemaIssue } from "effect"
+import { Option, Result, type SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
+import { ordered } from "./internal/directed.ts"
+import * as Genuine from "./internal/genuine.ts"
 import * as Placeholder from "./internal/placeholder.ts"
 import * as Ranges from "./internal/ranges.ts"
 import { arrayText } from "./internal/transport.ts"
@@ -301,56 +303,41 @@ const literal = Statement.literal
 
 const parenthesized = (fragment: Statement.Fragment): ReadonlyArray<Statement.Segment> => [
   literal("("),
-  ...fragment.segments,
+  ...Placeholder.segmentsOf(fragment),
   literal(")")
 ]
 
-const isNone = (value: unknown): boolean => value === null || (Option.isOption(value) && Option.isNone(value))
+const isNone = (value: unknown): boolean => value === null || (Genuine.isOption(value) && Option.isNone(value))
 
-const callable = <F extends Statement.Fragment>(fragment: F): Callable<F> => Object.assign(() => fragment, fragment)
-
-const isQuery = (u: unknown): u is OneColumn<unknown> => Predicate.hasProperty(u, "~effect-sql-session/Query")
+const callable = <F extends Statement.Fragment>(fragment: F): Callable<F> => Genuine.callable(() => fragment, fragment)
 
 /** A text in which `%`, `_` and the backslash stand for themselves (9.7.1 in the PostgreSQL manual). */
 const escaped = (text: string): string => text.replaceAll(/[\\%_]/g, "\\$&")
 
-const ordered = (name: ReadonlyArray<Statement.Segment>, direction: string): Callable<Directed> => {
-  const of = (nulls: string): Ordering => Statement.fragment([...name, literal(` ${direction}${nulls}`)])
-  return callable({
-    ...of(""),
-    nullsFirst: callable(of(" NULLS FIRST")),
-    nullsLast: callable(of(" NULLS LAST"))
-  })
-}
-
 const identity = (value: unknown): unknown => value
-
-const jsonList = (values: ReadonlyArray<unknown>): string => arrayText(values.map((value) => JSON.stringify(value)))
 
 const plainList = (values: ReadonlyArray<unknown>): string => arrayText(values)
 
-class ColumnImpl {
-  readonly segments: ReadonlyArray<Statement.Segment>
+class ColumnImpl extends Genuine.Written {
   readonly "~decode": Decode | undefined
   readonly "~unchecked": Decode | undefined
   private readonly operands: Operands
 
   constructor(operands: Operands) {
+    super(typeof operands.name === "string" ? [literal(operands.name)] : operands.name)
     this.operands = operands
-    this.segments = typeof operands.name === "string" ? [literal(operands.name)] : operands.name
     this["~decode"] = operands.decode
     this["~unchecked"] = operands.unchecked ?? operands.decode
-    Object.assign(this, Statement.fragment(this.segments))
   }
 
   private fragment(...parts: ReadonlyArray<Statement.Segment | string>): Expr<never> {
-    return Statement.fragment([
+    return Genuine.written([
       ...this.segments,
       ...parts.map((part) => typeof part === "string" ? literal(part) : part)
     ])
   }
   private operand(value: unknown): ReadonlyArray<Statement.Segment> {
-    return Statement.isFragment(value) ? parenthesized(value) : [Statement.parameter(this.operands.encode(value))]
+    return Genuine.isExpression(value) ? parenthesized(value) : [Placeholder.parameter(this.operands.encode(value))]
   }
   private compare(operator: string, value: unknown): Expr<boolean> {
     return this.fragment(` ${operator} `, ...this.operand(value))
@@ -361,18 +348,18 @@ class ColumnImpl {
     value: unknown
   ): Expr<boolean> | undefined {
     const ends = this.ends(value)
-    return ends && Statement.fragment(condition(this.segments, ends))
+    return ends && Genuine.written(condition(this.segments, ends))
   }
   private ends(value: unknown): Ranges.Ends | undefined {
     const { cut } = this.operands
-    return cut === undefined || Statement.isFragment(value) ? undefined : Ranges.endsOfDate(cut(value))
+    return cut === undefined || Genuine.isExpression(value) ? undefined : Ranges.endsOfDate(cut(value))
   }
   private ordered(operator: Ranges.Operator, value: unknown): Expr<boolean> {
     return this.cut((column, ends) => Ranges.compare(column, operator, ends), value) ?? this.compare(operator, value)
   }
   /** A text as it is; what is none does not fit the column, and the query says so. */
-  private text(value: unknown, make: (text: string) => string = (text) => text): Statement.Parameter {
-    return Statement.parameter(typeof value === "string" ? make(value) : this.operands.encode(value))
+  private text(value: unknown, make: (text: string) => string = (text) => text): Statement.Segment {
+    return Placeholder.parameter(typeof value === "string" ? make(value) : this.operands.encode(value))
   }
   private pattern(operator: string, pattern: unknown, make?: (text: string) => string): Expr<boolean> {
     return this.fragment(` ${operator} `, this.text(pattern, make))
@@ -403,7 +390,7 @@ class ColumnImpl {
   }
   /** An operand of an operator on what stands in the column: no `Option` of it. */
   private present(value: unknown): ReadonlyArray<Statement.Segment> {
-    return this.operand(Statement.isFragment(value) ? value : (this.operands.lift ?? identity)(value))
+    return this.operand(Genuine.isExpression(value) ? value : (this.operands.lift ?? identity)(value))
   }
   private calculated(operator: string, value: unknown): ColumnImpl {
     return new ColumnImpl({
@@ -445,22 +432,22 @@ class ColumnImpl {
   }
   in(values: ReadonlyArray<unknown> | OneColumn<unknown>): Expr<boolean> {
     if (this.operands.cut !== undefined && Array.isArray(values)) {
-      return Statement.fragment(Ranges.among(this.segments, values.map(this.operands.cut)))
+      return Genuine.written(Ranges.among(this.segments, values.map(this.operands.cut)))
     }
     // No array type of PostgreSQL has arrays as its elements.
     if (Array.isArray(values) && this.operands.kind === "array") return or(values.map((value) => this.eq(value)))
-    return isQuery(values)
-      ? this.fragment(" IN (", Placeholder.subquery(values), ")")
-      : this.fragment(" = ANY(", Statement.parameter(this.operands.list(values as ReadonlyArray<unknown>)), ")")
+    return Array.isArray(values)
+      ? this.fragment(" = ANY(", Placeholder.parameter(this.operands.list(values)), ")")
+      : this.fragment(" IN (", Placeholder.listed(values), ")")
   }
   notIn(values: ReadonlyArray<unknown> | OneColumn<unknown>): Expr<boolean> {
     if (this.operands.cut !== undefined && Array.isArray(values)) {
-      return Statement.fragment(Ranges.notAmong(this.segments, values.map(this.operands.cut)))
+      return Genuine.written(Ranges.notAmong(this.segments, values.map(this.operands.cut)))
     }
     if (Array.isArray(values) && this.operands.kind === "array") return and(values.map((value) => this.ne(value)))
-    return isQuery(values)
-      ? this.fragment(" NOT IN (", Placeholder.subquery(values), ")")
-      : this.fragment(" <> ALL(", Statement.parameter(this.operands.list(values as ReadonlyArray<unknown>)), ")")
+    return Array.isArray(values)
+      ? this.fragment(" <> ALL(", Placeholder.parameter(this.operands.list(values)), ")")
+      : this.fragment(" NOT IN (", Placeholder.listed(values), ")")
   }
   get isNull(): Callable<Expr<boolean>> {
     return callable(this.fragment(" IS NULL"))
@@ -524,27 +511,33 @@ class ColumnImpl {
     return this.fragment(" <@ ", ...this.whole(whole))
   }
   private whole(value: unknown): ReadonlyArray<Statement.Segment> {
-    return this.operands.kind === "json" ? [Statement.parameter(Placeholder.json(value))] : this.present(value)
+    return this.operands.kind === "json" ? [Placeholder.parameter(Placeholder.json(value))] : this.present(value)
   }
   overlaps(values: ReadonlyArray<unknown>): Expr<boolean> {
     return this.fragment(" && ", ...this.present(values))
   }
   any(value: unknown): Expr<boolean> {
     const { element = identity } = this.operands
-    return Statement.fragment([Statement.parameter(element(value)), literal(" = ANY("), ...this.segments, literal(")")])
+    return Genuine.written([Placeholder.parameter(element(value)), literal(" = ANY("), ...this.segments, literal(")")])
   }
   hasKey(key: string): Expr<boolean> {
-    return this.fragment(" ? ", Statement.parameter(key))
+    return this.fragment(" ? ", typeof key === "string" ? Placeholder.parameter(key) : Placeholder.wrong("a text", key))
   }
   path(...keys: ReadonlyArray<string | number>): ColumnImpl {
-    // The path is part of the expression: written as a literal, it is the same one wherever it stands (`GROUP BY`).
-    const quoted = `'${arrayText(keys).replaceAll("'", "''")}'::text[]`
+    const at = Placeholder.path(keys)
     const part = (operator: string, cast: string): ReadonlyArray<Statement.Segment> => [
       literal("("),
       ...this.segments,
-      literal(` ${operator} ${quoted})${cast}`)
+      literal(` ${operator} `),
+      at,
+      literal(`)${cast}`)
     ]
-    const whole = new ColumnImpl({ name: part("#>", ""), kind: "json", encode: Placeholder.json, list: jsonList })
+    const whole = new ColumnImpl({
+      name: part("#>", ""),
+      kind: "json",
+      encode: Placeholder.json,
+      list: Placeholder.jsonList
+    })
     return Object.assign(whole, {
       text: new ColumnImpl({ ...plainText, name: part("#>>", "") }),
       number: new ColumnImpl({ ...numbers, name: part("#>>", "::float8") }),
@@ -616,6 +609,32 @@ export const exactly = <T>(of: Column<T>): Column<T> =>
 export const isCut = (of: Statement.Fragment): boolean => of instanceof ColumnImpl && of.exactly !== of
 
 /**
+ * Makes an expression of a fragment that is no statement of the client: what `sql.and`, `sql.or`, `sql.in`, `sql.csv`,
+ * `sql.join`, `sql.literal`, `sql.json` and `Statement.fragment` give.
+ *
+ * Such a fragment is a plain record to which anybody's data can be made equal, so a query takes it from nobody but the
+ * program: here, or inside a statement, `` sql`${fragment}` ``. Never pass on what comes from outside.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity, Expression, Query } from "effect-sql-session"
+ * import { Statement } from "effect/sql"
+ *
+ * class User extends Entity.Class<User>("User")({ id: Schema.Int }, { table: "users", primaryKey: "id" }) {}
+ *
+ * // Without a client at hand.
+ * const random = Expression.fromFragment(Statement.fragment([Statement.literal("random()")]))
+ *
+ * const someUser = Query.select(User).pipe(Query.orderBy(random), Query.limit(1))
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromFragment = <T>(fragment: Statement.Fragment): Expr<T> => Genuine.written(fragment.segments)
+
+/**
  * Gives a fragment the type of a codec.
  *
  * @internal
@@ -635,7 +654,7 @@ export const typed = <T>(
     return codec.kind === "json" ? Placeholder.json(encoded) : encoded
   }
   return column({
-    name: of.segments,
+    name: Placeholder.segmentsOf(of),
     encode,
     list: (values) => arrayText(values.map(encode)),
     cut: codec.cuts ? Ranges.cutBy(encode) : undefined,
@@ -661,19 +680,20 @@ export const derived = <T>(
 ): Column<T> =>
   of instanceof ColumnImpl
     ? of.around(before, after, decode, isNumber) as unknown as Column<T>
-    : column({ ...numbers, name: [literal(before), ...of.segments, literal(after)], decode })
+    : column({ ...numbers, name: [literal(before), ...Placeholder.segmentsOf(of), literal(after)], decode })
 
-const joined = (operator: string, empty: string) => (conditions: ReadonlyArray<Statement.Fragment>): Expr<boolean> =>
-  conditions.length === 0
-    ? Statement.fragment([literal(empty)])
-    : Statement.fragment(
-      conditions.flatMap((condition, index) =>
-        index === 0 ? parenthesized(condition) : [literal(` ${operator} `), ...parenthesized(condition)]
-      )
+const joined = (operator: string, conditions: ReadonlyArray<Statement.Fragment>): Expr<boolean> =>
+  Genuine.written(
+    conditions.flatMap((condition, index) =>
+      index === 0 ? parenthesized(condition) : [literal(` ${operator} `), ...parenthesized(condition)]
     )
+  )
 
 /**
- * Joins a list of conditions with `AND`: all of them must be met. True for an empty list.
+ * Joins a list of conditions with `AND`: all of them must be met.
+ *
+ * An empty list adds no condition to a select. `Query.update` and `Query.remove` refuse it with `QueryError`: a list of
+ * filters that came out empty must not change every row.
  *
  * @example
  * ```ts
@@ -687,7 +707,10 @@ const joined = (operator: string, empty: string) => (conditions: ReadonlyArray<S
  * @category conditions
  * @since 0.1.0
  */
-export const and = joined("AND", "TRUE")
+export const and = (conditions: ReadonlyArray<Statement.Fragment>): Expr<boolean> => {
+  const some = conditions.filter((condition) => !Placeholder.isEmpty(condition))
+  return some.length === 0 ? Genuine.written([Placeholder.empty]) : joined("AND", some)
+}
 
 /**
  * Joins a list of conditions with `OR`: one of them at least must be met. False for an empty list.
@@ -703,7 +726,8 @@ export const and = joined("AND", "TRUE")
  * @category conditions
  * @since 0.1.0
  */
-export const or = joined("OR", "FALSE")
+export const or = (conditions: ReadonlyArray<Statement.Fragment>): Expr<boolean> =>
+  conditions.length === 0 ? Genuine.written([literal("FALSE")]) : joined("OR", conditions)
 
 /**
  * Negates a condition. Where it is NULL, its negation is too (9.1 in the PostgreSQL manual).
@@ -719,4 +743,4 @@ export const or = joined("OR", "FALSE")
  * @since 0.1.0
  */
 export const not = (condition: Statement.Fragment): Expr<boolean> =>
-  Statement.fragment([literal("NOT "), ...parenthesized(condition)])
+  Genuine.written([literal("NOT "), ...parenthesized(condition)])

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Equal, Hash, Order } from "effect"
+import { Equal, Hash, Order, Result } from "effect"
 import * as ExactTime from "./internal/exactTime.ts"
 
 const TypeId = "~effect-sql-session/IdentityKey"
@@ -32,7 +32,7 @@ const tokenOf = (value: unknown): string => {
     case "bigint":
       return `b${value};`
     default: {
-      const text = JSON.stringify(value) ?? String(value)
+      const text = Result.getOrElse(Result.try(() => JSON.stringify(value)), () => undefined) ?? String(value)
       const rest = ExactTime.restOf(value)
       return `o${text.length}:${text}${rest === undefined || rest === 0 ? "" : `+${rest}`};`
     }

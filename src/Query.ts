@@ -3,10 +3,13 @@
  *
  * @since 0.1.0
  */
-import { Effect, Function as Fn, type Option, Pipeable, Predicate, type Schema } from "effect"
+import { Effect, Function as Fn, type Option, type Pipeable, Predicate, type Schema } from "effect"
 import { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
 import * as Expression from "./Expression.ts"
+import { CompiledSource } from "./internal/compiled.ts"
+import { callbackOf, conditionOf } from "./internal/conditions.ts"
+import * as Genuine from "./internal/genuine.ts"
 import type * as Keyset from "./internal/keyset.ts"
 import { failMapping } from "./internal/mapping.ts"
 import * as Placeholder from "./internal/placeholder.ts"
@@ -176,21 +179,15 @@ export type Any = Select<any, unknown>
  * @category guards
  * @since 0.1.0
  */
-export const isQuery = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
+export const isQuery = (u: unknown): u is Any => Genuine.isQuery(u)
 
 type SelectFields = Omit<Select<unknown, unknown>, "pipe" | "~E" | "~A" | "~J" | typeof TypeId>
 
 const build = <E, A, J>(fields: SelectFields): Select<E, A, J> =>
-  Object.assign(Object.create(Proto) as Pipeable.Pipeable & { readonly [TypeId]: typeof TypeId }, fields) as Select<
-    E,
-    A,
-    J
-  >
+  Object.assign(Object.create(Genuine.queryPrototype) as object, fields) as Select<E, A, J>
 
 const changed = <E, A, J>(self: Select<E, A, J>, change: Partial<SelectFields>): Select<E, A, J> =>
   build({ ...self, ...change })
-
-const Proto = Object.assign(Object.create(Pipeable.Prototype) as object, { [TypeId]: TypeId })
 
 /**
  * Selects the instances of an entity.
@@ -246,13 +243,6 @@ const selectOf = <A>(entity: Entity.Any): Select<A> =>
 
 /** What a callback of `where` and `orderBy` gives. */
 type Fragments = Statement.Fragment | ReadonlyArray<Statement.Fragment>
-
-const conditionOf = (condition: unknown): Condition => {
-  if (Statement.isFragment(condition)) return { _tag: "Expression", of: () => condition }
-  return typeof condition === "function"
-    ? { _tag: "Expression", of: condition as Of }
-    : { _tag: "Equal", values: condition as Readonly<Record<string, unknown>> }
-}
 
 /**
  * Keeps the rows that meet a condition, beside the conditions given before: an expression of the columns, several of them, a fragment
@@ -332,7 +322,7 @@ export const orderBy: {
 } = Fn.dual(
   2,
   (self: Select<unknown>, of: Statement.Fragment | Of) =>
-    changed(self, { orderings: [...self.orderings, Statement.isFragment(of) ? () => of : of] })
+    changed(self, { orderings: [...self.orderings, callbackOf(of)] })
 )
 
 /**
@@ -477,7 +467,7 @@ export const distinctOn: {
     self: Select<E, A, J>,
     of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
   ): Select<E, A, J>
-} = Fn.dual(2, (self: Select<unknown>, of: Of) => changed(self, { distinct: of }))
+} = Fn.dual(2, (self: Select<unknown>, of: Of) => changed(self, { distinct: callbackOf(of) }))
 
 /**
  * The first value of a row: the instance itself of an instance, the first column of a plain row.
@@ -565,7 +555,7 @@ export const groupBy: {
     self: Select<E, A, J>,
     of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
   ): Select<E, A, J>
-} = Fn.dual(2, (self: Select<unknown>, of: Of) => changed(self, { groupings: [...self.groupings, of] }))
+} = Fn.dual(2, (self: Select<unknown>, of: Of) => changed(self, { groupings: [...self.groupings, callbackOf(of)] }))
 
 /**
  * Keeps the groups that meet a condition.
@@ -598,7 +588,7 @@ export const having: {
     self: Select<E, A, J>,
     of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
   ): Select<E, A, J>
-} = Fn.dual(2, (self: Select<unknown>, of: Of) => changed(self, { havings: [...self.havings, of] }))
+} = Fn.dual(2, (self: Select<unknown>, of: Of) => changed(self, { havings: [...self.havings, callbackOf(of)] }))
 
 /**
  * The instances in the rows of a statement that the program writes: it must give all columns of the entity, by their
@@ -656,7 +646,7 @@ export const fromStatement = <E extends Entity.Any>(entity: E, statement: Statem
 // A constructor: its first argument is an entity.
 // @effect-diagnostics-next-line missingPipeableSignature:off
 export const fromCompiled = <E extends Entity.Any>(entity: E, compiled: Compiled): Select<E["Type"]> =>
-  changed(selectOf<E["Type"]>(entity), { source: { sql: compiled.sql, parameters: compiled.parameters } })
+  changed(selectOf<E["Type"]>(entity), { source: new CompiledSource(compiled) })
 
 /**
  * One field of the order of a `keyset`.
@@ -921,7 +911,8 @@ export const onConflict: {
       ...(self.write ?? { inputs: [], patch: undefined }),
       conflict: {
         fields: typeof fields === "string" ? [fields] : fields,
-        update: action === "nothing" ? undefined : action.update
+        // What is no action is refused by the session, not read as one that does nothing.
+        update: action === "nothing" ? undefined : action?.update ?? (action as never)
       }
     }
   }))
@@ -1222,12 +1213,12 @@ export const exists: {
   ): Exists<From>
   <E, A>(query: Select<E, A>): Expression.Expr<boolean>
 } = (of: Relation.Any | Any, callback?: unknown) => {
-  const fragment = Statement.fragment(
+  const fragment = Genuine.written(
     isQuery(of)
       ? [Statement.literal("EXISTS ("), Placeholder.subquery(of), Statement.literal(")")]
-      : [Placeholder.related(of, callback as Of | undefined)]
+      : [Placeholder.related(of, callback === undefined ? undefined : callbackOf(callback))]
   )
-  return Object.assign((self: Any) => where(self, fragment), fragment) as never
+  return Genuine.callable((self: Any) => where(self, fragment), fragment) as never
 }
 
 /**
@@ -1261,7 +1252,7 @@ export const exists: {
  */
 // What the query gives in its only column: `any`, as the entity and the joins do not matter.
 export const subquery = <E, A>(query: Select<E, A>): Expression.Expr<A[keyof A] | null> =>
-  Statement.fragment([Statement.literal("("), Placeholder.subquery(query), Statement.literal(")")])
+  Genuine.written([Statement.literal("("), Placeholder.subquery(query), Statement.literal(")")])
 
 /**
  * A relation with a query of its own for what it leads to: what `related` and `nested` make, and `include` takes.
@@ -1403,7 +1394,8 @@ const inclusionsOf = (relations: Readonly<Record<string, Relation.Any | Inclusio
   Object.fromEntries(
     Object.entries(relations).map(([name, one]) => [
       name,
-      Relation.isRelation(one) ? { relation: one, query: undefined } : one
+      // What is neither is no relation of the entity, and the query says so.
+      Relation.isRelation(one) || !Predicate.isObject(one) ? { relation: one as Relation.Any, query: undefined } : one
     ])
   )
 

@@ -7,7 +7,6 @@
  * @since 0.1.0
  */
 import type { Option } from "effect"
-import { Predicate } from "effect"
 import type * as Entity from "./Entity.ts"
 
 const TypeId = "~effect-sql-session/Relation"
@@ -96,7 +95,15 @@ export type Any = Relation<any, any, unknown>
  * @category guards
  * @since 0.1.0
  */
-export const isRelation = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
+// By membership: a value of the program can have any key.
+export const isRelation = (u: unknown): u is Any => relations.has(u as object)
+
+const relations = new WeakSet<object>()
+
+const made = <R extends Any>(relation: R): R => {
+  relations.add(relation)
+  return relation
+}
 
 type FieldName<A> = keyof A & string
 
@@ -241,32 +248,34 @@ export const manyToOne: {
 } = <From, To>(
   target: () => Entity.Of<To>,
   options: ReferenceOptions<From> & { readonly optional?: boolean | undefined }
-): Relation<From, To, never> => ({
-  ...plain,
-  [TypeId]: TypeId,
-  kind: "manyToOne",
-  target,
-  foreignKey: listOf(options.foreignKey),
-  optional: options.optional ?? false,
-  merge: options.merge ?? false
-})
+): Relation<From, To, never> =>
+  made({
+    ...plain,
+    [TypeId]: TypeId,
+    kind: "manyToOne",
+    target,
+    foreignKey: listOf(options.foreignKey),
+    optional: options.optional ?? false,
+    merge: options.merge ?? false
+  })
 
 const owning = <From, To>(
   kind: "oneToMany" | "oneToOne",
   target: () => Entity.Of<To>,
   options: CollectionOptions<To>
-): Relation<From, To, never> => ({
-  ...plain,
-  [TypeId]: TypeId,
-  kind,
-  target,
-  foreignKey: listOf(options.foreignKey),
-  optional: kind === "oneToOne",
-  cascade: options.cascade ?? "none",
-  passiveDeletes: options.passiveDeletes ?? false,
-  orderBy: ordersOf(options.orderBy),
-  merge: options.merge ?? false
-})
+): Relation<From, To, never> =>
+  made({
+    ...plain,
+    [TypeId]: TypeId,
+    kind,
+    target,
+    foreignKey: listOf(options.foreignKey),
+    optional: kind === "oneToOne",
+    cascade: options.cascade ?? "none",
+    passiveDeletes: options.passiveDeletes ?? false,
+    orderBy: ordersOf(options.orderBy),
+    merge: options.merge ?? false
+  })
 
 /**
  * Declares that rows of `To` hold the key of a row of `From`: the other side of a `manyToOne`, which need not be
@@ -395,20 +404,21 @@ export const oneToOne = <From, To>(
 export const manyToMany = <From, To>(
   target: () => Entity.Of<To>,
   options: ThroughOptions<To>
-): Relation<From, To, ReadonlyArray<To>> => ({
-  ...plain,
-  [TypeId]: TypeId,
-  kind: "manyToMany",
-  target,
-  foreignKey: [],
-  cascade: options.cascade ?? "none",
-  passiveDeletes: options.passiveDeletes ?? false,
-  orderBy: ordersOf(options.orderBy),
-  merge: options.merge ?? false,
-  through: {
-    table: options.through,
-    schema: options.schema,
-    sourceKey: listOf(options.sourceKey),
-    targetKey: listOf(options.targetKey)
-  }
-})
+): Relation<From, To, ReadonlyArray<To>> =>
+  made({
+    ...plain,
+    [TypeId]: TypeId,
+    kind: "manyToMany",
+    target,
+    foreignKey: [],
+    cascade: options.cascade ?? "none",
+    passiveDeletes: options.passiveDeletes ?? false,
+    orderBy: ordersOf(options.orderBy),
+    merge: options.merge ?? false,
+    through: {
+      table: options.through,
+      schema: options.schema,
+      sourceKey: listOf(options.sourceKey),
+      targetKey: listOf(options.targetKey)
+    }
+  })

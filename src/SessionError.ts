@@ -657,6 +657,45 @@ export class SessionEventError
 }
 
 /**
+ * A query that is not one: something else stands where an expression, a list or a record belongs, or a clause cannot be
+ * there. Nothing was sent. A field that does not exist and a value that does not fit are a `SchemaError`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, type Expression, Query, Session } from "effect-sql-session"
+ *
+ * class User extends Entity.Class<User>("User")({
+ *   id: Schema.Int,
+ *   name: Schema.String
+ * }, { table: "users", primaryKey: "id" }) {}
+ *
+ * // A search without a filter removes nobody.
+ * const removeFound = Effect.fn("removeFound")(function*(filters: ReadonlyArray<Expression.Expr<boolean>>) {
+ *   const session = yield* Session
+ *   return yield* session.execute(Query.remove(User).pipe(Query.where(() => filters)))
+ * }, Effect.catchTag("QueryError", (error) => Effect.die(error)))
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class QueryError extends Schema.TaggedError<QueryError>("effect-sql-session/SessionError/QueryError")(
+  "QueryError",
+  {
+    /** The entity of the query; none for a statement that is no query. */
+    entity: Schema.optionalKey(Schema.String),
+    /** The clause or the member that was given something wrong: `where`, `orderBy`, `Session.execute`... */
+    clause: Schema.String,
+    detail: Schema.String
+  }
+) {
+  override get message(): string {
+    return `${this.entity === undefined ? "" : `${this.entity}: `}${this.clause}: ${this.detail}.`
+  }
+}
+
+/**
  * What every member of a session can fail with when it is used at a wrong time.
  *
  * @category models
@@ -665,7 +704,8 @@ export class SessionEventError
 export type UsageError = SessionClosedError | TransactionClosedError | PendingRollbackError
 
 /**
- * What a flush can fail with, and so all that flushes first.
+ * What a flush can fail with, and so all that flushes first. `QueryError` is of what it reads for its cascades, where a
+ * `beforeExecute` hook has changed it.
  *
  * @category models
  * @since 0.1.0
@@ -673,6 +713,7 @@ export type UsageError = SessionClosedError | TransactionClosedError | PendingRo
 export type FlushFailure =
   | SqlError.SqlError
   | Schema.SchemaError
+  | QueryError
   | FlushError
   | StaleDataError
   | SessionEventError
@@ -703,7 +744,7 @@ export type BeginError = SqlError.SqlError | SessionEventError | UsageError | Tr
 export type RollbackError = SessionEventError | UsageError | TransactionAlreadyBegunError
 
 /**
- * What a read can fail with: the flush before it, and rows that their schema cannot decode.
+ * What a read can fail with: the flush before it, a query that is none, and rows that their schema cannot decode.
  *
  * @category models
  * @since 0.1.0

@@ -6,14 +6,16 @@
  *
  * @since 0.1.0
  */
-import { Equal, HashMap, HashSet, Option } from "effect"
+import { HashMap, HashSet, Option } from "effect"
 import * as Entity from "./Entity.ts"
 import type * as IdentityKey from "./IdentityKey.ts"
 import type { Announced } from "./internal/announced.ts"
 import * as Collections from "./internal/collections.ts"
 import * as Entries from "./internal/entries.ts"
+import * as Genuine from "./internal/genuine.ts"
 import * as Linking from "./internal/linking.ts"
 import * as Mapping from "./internal/mapping.ts"
+import { same } from "./internal/same.ts"
 
 /**
  * An instance of any entity, by field.
@@ -332,7 +334,7 @@ export const isMarked = (self: SessionState, key: IdentityKey.IdentityKey): bool
  * @since 0.1.0
  */
 export const sameValue = (left: unknown, right: unknown): boolean =>
-  Equal.equals(Option.isOption(left) ? Option.getOrNull(left) : left, right)
+  same(Genuine.isOption(left) ? Option.getOrNull(left) : left, right)
 
 /**
  * Tells whether a row was expunged by hand, and is not held since.

@@ -1,7 +1,7 @@
 /** The law of writes by query: a session that mixes them with changes of its own agrees with a plain map. */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Option, Schema } from "effect"
-import { Query, type SessionError } from "effect-sql-session"
+import { Expression, Query, type SessionError } from "effect-sql-session"
 import type { SessionService } from "effect-sql-session/Session"
 import { Statement } from "effect/sql"
 import { league, Seat } from "./fixtures/bulk.ts"
@@ -38,6 +38,9 @@ type Step = (
   place: number,
   owner: string
 ) => Effect.Effect<unknown, SessionError.Any>
+
+const append = ({ segments }: Statement.Fragment, owner: string) =>
+  Statement.fragment([...segments, Statement.literal(` || '${owner}'`)])
 
 const input = (place: number, owner: string) => ({ hall: "A", place, owner })
 
@@ -85,7 +88,7 @@ const steps: Record<Operation["what"], Step> = {
       session.execute(Query.where(
         Query.update(
           Seat,
-          (seat) => ({ owner: Statement.fragment([...seat.owner.segments, Statement.literal(` || '${owner}'`)]) })
+          (seat) => ({ owner: Expression.fromFragment(append(seat.owner, owner)) })
         ),
         { place }
       )),

@@ -83,6 +83,12 @@ const changed = (changes: typeof Changes.Type): Readonly<Record<string, unknown>
   return input
 }
 
+/** No document has these: an input says so before its schema, which would take them. */
+const isNoJson = (value: unknown): boolean => typeof value === "bigint" || Number.isNaN(value)
+
+const writable = (input: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  isNoJson(input.anything) ? { ...input, anything: null } : input
+
 const told = (effect: Effect.Effect<unknown, Schema.SchemaError>): unknown => {
   const exit = Effect.runSyncExit(effect)
   return Exit.isSuccess(exit) ? exit.value : Option.getOrThrow(Exit.findErrorOption(exit)).message
@@ -90,7 +96,7 @@ const told = (effect: Effect.Effect<unknown, Schema.SchemaError>): unknown => {
 
 describe("an input", () => {
   it.prop("is taken in, or refused, as its schema says", { changes: Changes }, ({ changes }) => {
-    const input = changed(changes)
+    const input = writable(changed(changes))
     const schema = Schema.Struct(Sample.insert.fields)
     const made = Effect.mapError(
       schema.makeEffect(input as never),
@@ -100,9 +106,9 @@ describe("an input", () => {
   }, { arbitrary: { runs: 2000 } })
 
   it.prop("is a patch, or refused as one, as its schema says", { changes: Changes }, ({ changes }) => {
-    const patch = Object.fromEntries(
+    const patch = writable(Object.fromEntries(
       changes.flatMap(({ field, value }) => value === values.length ? [] : [[field, values[value]]])
-    )
+    ))
     const names = Object.keys(patch)
     const all: Schema.Struct.Fields = Sample.update.fields
     const filled = ["filled", "later"].filter((field) => !names.includes(field))

@@ -1,6 +1,7 @@
 /** How one field of an entity passes between its value in the program and its value on the wire. */
 import { Exit, Result, Schema, SchemaAST, SchemaIssue } from "effect"
 import * as ExactTime from "./exactTime.ts"
+import * as Writable from "./writable.ts"
 
 /** A value on its way, or why it cannot pass. */
 type Passed = Result.Result<unknown, SchemaIssue.Issue>
@@ -27,6 +28,8 @@ export interface Codec extends Reading {
   readonly check: (value: unknown) => Passed
   /** Says that the column can only be `json` or `jsonb`: what is encoded is a record, or anything. */
   readonly isJson: boolean
+  /** Says that any value goes, as the JSON that it is. */
+  readonly writesPlainJson: boolean
   readonly kind: "text" | "array" | "json" | "other"
   /** Says that the driver gives a `Date`, which has no microseconds. */
   readonly isTime: boolean
@@ -204,6 +207,15 @@ const readingOf = (isPlain: Guard, decoded: (encoded: unknown) => Passed): Readi
 })
 
 const uncheckedOptions: SchemaAST.ParseOptions = { disableChecks: true }
+/** What the schema has encoded, unless the database would not store it as it is. */
+const writtenBy = (problemOf: (value: unknown) => string | undefined) => (encoded: Passed): Passed => {
+  const problem = Result.isSuccess(encoded) ? problemOf(encoded.success) : undefined
+  return problem === undefined ? encoded : Result.fail(new SchemaIssue.InvalidValue({ message: problem }))
+}
+
+const textWritten = writtenBy(Writable.problemOf)
+
+const jsonWritten = writtenBy(Writable.jsonProblemOf)
 
 /**
  * Makes the codec of a field's schema. What a schema would need of services, a mapping cannot give: such a schema fails
@@ -225,6 +237,8 @@ export const make = (schema: Schema.Top, checks = true): Codec => {
   const checkedType = guard === undefined ? undefined : Schema.decodeUnknownExit(Schema.toType(runnable))
   const encoding = passes(encode)
   const encodingUnchecked = passes(encodeUnchecked)
+  const json = isJson(encodedAst)
+  const written = json ? jsonWritten : textWritten
   return {
     ...reading,
     unchecked,
@@ -232,12 +246,15 @@ export const make = (schema: Schema.Top, checks = true): Codec => {
     kind: kindOf(encodedAst),
     isTime,
     cuts: isTime && !ExactTime.isExact(schema.ast),
-    operand: (value) => guard?.(value) === true ? Result.succeed(value) : encodingUnchecked(value),
+    operand: (value) => written(guard?.(value) === true ? Result.succeed(value) : encodingUnchecked(value)),
     check: checkedType === undefined
-      ? encoding
-      : (value) => isPlain(value) ? Result.succeed(value) : passed(checkedType(value)),
-    isJson: isJson(encodedAst),
-    encodesPlain: guard !== undefined,
-    encode: guard !== undefined ? Result.succeed : encoding
+      ? (value) => written(encoding(value))
+      : (value) => written(isPlain(value) ? Result.succeed(value) : passed(checkedType(value))),
+    isJson: json,
+    writesPlainJson: json && guard !== undefined,
+    encodesPlain: guard !== undefined && !json,
+    encode: guard !== undefined
+      ? (value) => written(Result.succeed(value))
+      : (value) => written(encoding(value))
   }
 }

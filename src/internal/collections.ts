@@ -2,6 +2,7 @@
 import { HashMap, Option } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import type { Entry, Row, SessionState, Written } from "../SessionState.ts"
+import * as Genuine from "./genuine.ts"
 import { asKey, type Column, type EntityMapping, type ForeignKey, type MappedRelation } from "./mapping.ts"
 
 /** By the id of a relation, then by the token of the row that it leads from. */
@@ -9,7 +10,7 @@ export type Collections = HashMap.HashMap<string, HashMap.HashMap<string, Readon
 
 /** The value of a key's column, without the `Option` that may hold it; undefined for NULL. */
 export const plainValue = (value: unknown): unknown => {
-  const plain = Option.isOption(value) ? Option.getOrUndefined(value) : value
+  const plain = Genuine.isOption(value) ? Option.getOrUndefined(value) : value
   return plain === null ? undefined : plain
 }
 

@@ -1,13 +1,14 @@
 /** Writes the values that columns are compared with, through the schemas of their fields. */
 import { PgTypes } from "@effect/sql-pg"
 import { Result as R, type Schema, SchemaIssue } from "effect"
+import type { QueryError } from "../SessionError.ts"
 import * as ExactTime from "./exactTime.ts"
 import { fieldError } from "./input.ts"
 import { type Column, type EntityMapping, lift } from "./mapping.ts"
 import { arrayText } from "./transport.ts"
 
 /** What does not fit, in the order in which it was found. */
-export type Errors = Array<Schema.SchemaError>
+export type Errors = Array<Schema.SchemaError | QueryError>
 
 /**
  * Encodes a value that a program compares a column with: one that is not of its field is an error, not SQL. The checks of
@@ -43,7 +44,7 @@ export const orReport = <A>(result: R.Result<A, Schema.SchemaError>, errors: Err
 }
 
 /** A list as one parameter, which PostgreSQL takes as an array of the column's type. */
-export const list = (mapping: EntityMapping, column: Column, values: ReadonlyArray<unknown>, errors: Errors): string =>
+export const list = (mapping: EntityMapping, column: Column, values: ReadonlyArray<unknown>, errors: Errors): unknown =>
   arrayText(values.map((value) => {
     const encoded = orReport(encode(mapping, column, value), errors)
     return column.codec.isJson && encoded !== null ? JSON.stringify(encoded) : encoded

@@ -4,6 +4,7 @@ import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
 import type * as SessionState from "../SessionState.ts"
+import * as Genuine from "./genuine.ts"
 import { asKey, type Column, type EntityMapping, type ForeignKey } from "./mapping.ts"
 import type { Delete, Insert, Operation, Update } from "./operations.ts"
 
@@ -42,7 +43,7 @@ const valuesOf = (columns: ReadonlyArray<Column>, row: SessionState.Row): Readon
   const values: Array<unknown> = []
   for (const column of columns) {
     const field = row[column.field]
-    const value = Option.isOption(field) ? Option.getOrUndefined(field) : field
+    const value = Genuine.isOption(field) ? Option.getOrUndefined(field) : field
     if (value === undefined || value === null || Entity.isColumnRef(value)) return undefined
     values.push(value)
   }

@@ -1,5 +1,5 @@
 /** Small steps of the state's transitions on entries. */
-import { Equal, HashMap, HashSet } from "effect"
+import { HashMap, HashSet } from "effect"
 import type { EntityRef } from "../Entity.ts"
 import type { IdentityKey } from "../IdentityKey.ts"
 import type { Batch, Entry, Pending, Row, SessionState } from "../SessionState.ts"
@@ -7,6 +7,7 @@ import * as ExactTime from "./exactTime.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Linking from "./linking.ts"
 import type * as Mapping from "./mapping.ts"
+import { same } from "./same.ts"
 
 /** What an entry knows beside its key and its mapping. */
 type Known = Omit<Entry, "key" | "mapping">
@@ -117,7 +118,7 @@ export const touchFields = (
     : Linking.touch(self, ...watched.map((field) => mapping.byField.get(field)!))
 }
 
-const isSame = (left: unknown, right: unknown): boolean => Equal.equals(left, right) && ExactTime.agree(left, right)
+const isSame = (left: unknown, right: unknown): boolean => same(left, right) && ExactTime.agree(left, right)
 
 /** The fields in which a value differs from what the database has. */
 export const changedFields = (entry: Entry, value: Row, patched: ReadonlyArray<string>): ReadonlyArray<string> => {

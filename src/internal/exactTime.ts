@@ -6,6 +6,7 @@
  * of it, for as long as the process has them.
  */
 import { DateTime, Option, type SchemaAST } from "effect"
+import * as Genuine from "./genuine.ts"
 
 /** Microseconds since 1970-01-01, which PostgreSQL compares as it compares the times themselves. */
 export type Micros = bigint
@@ -42,7 +43,7 @@ class Exact extends Given {
 
 const isObject = (u: unknown): u is object => typeof u === "object" && u !== null
 
-const inside = (value: unknown): unknown => Option.isOption(value) ? Option.getOrNull(value) : value
+const inside = (value: unknown): unknown => Genuine.isOption(value) ? Option.getOrNull(value) : value
 
 /** The microseconds beyond a value's milliseconds; undefined where nobody has read them. */
 export const restOf = (value: unknown): number | undefined => {

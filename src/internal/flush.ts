@@ -3,7 +3,13 @@ import { Cause, Effect, type Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import * as FlushPlan from "../FlushPlan.ts"
 import type * as IdentityKey from "../IdentityKey.ts"
-import { FlushError, type FlushFailure, type SessionEventError, type UsageError } from "../SessionError.ts"
+import {
+  FlushError,
+  type FlushFailure,
+  type QueryError,
+  type SessionEventError,
+  type UsageError
+} from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Cascade from "./cascade.ts"
 import { forgetAfter, markFailed } from "./connection.ts"
@@ -32,7 +38,7 @@ const cascaded = Effect.fnUntraced(function*(
   begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>
 ): Effect.fn.Return<
   Decided,
-  SqlError.SqlError | Schema.SchemaError | FlushError | SessionEventError | UsageError
+  SqlError.SqlError | Schema.SchemaError | QueryError | FlushError | SessionEventError | UsageError
 > {
   const found = new Map<string, ReadonlyMap<string, ReadonlyArray<IdentityKey.IdentityKey>>>()
   while (true) {
@@ -103,7 +109,7 @@ const execute = Effect.fnUntraced(function*(
 const written = (
   core: Core,
   begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>
-): Effect.Effect<void, StepError | SessionEventError | UsageError> =>
+): Effect.Effect<void, StepError | QueryError | SessionEventError | UsageError> =>
   Effect.flatMap(cascaded(core, begin), ({ passive, state }) => {
     const before = unitOf(core)
     return Effect.flatMap(Effect.fromResult(FlushPlan.make(state, core.registry)), (plan) => {

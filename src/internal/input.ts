@@ -3,7 +3,8 @@ import { Effect, Schema, SchemaIssue } from "effect"
 import * as Entity from "../Entity.ts"
 import type { Row } from "../SessionState.ts"
 import * as Codec from "./codec.ts"
-import type { EntityMapping } from "./mapping.ts"
+import { type EntityMapping, writtenColumn } from "./mapping.ts"
+import * as Writable from "./writable.ts"
 
 type Variant = "insert" | "update"
 
@@ -96,6 +97,27 @@ interface Sorted extends Input {
   readonly rest: ReadonlyArray<string>
 }
 
+/** What the database would not store as it is: said before its schema walks through it, which may have no end. */
+const unwritable = (
+  mapping: EntityMapping,
+  variant: Variant,
+  values: Row,
+  names: ReadonlyArray<string>
+): Schema.SchemaError | undefined => {
+  for (const name of names) {
+    const value = values[name]
+    if (value === undefined || typeof value === "boolean" || Number.isFinite(value)) continue
+    const problem = variant === "insert" && Entity.isColumnRef(value) ? undefined : problemIn(mapping, name, value)
+    if (problem !== undefined) return fieldError(mapping, name, new SchemaIssue.InvalidValue({ message: problem }))
+  }
+  return undefined
+}
+
+const problemIn = (mapping: EntityMapping, name: string, value: unknown): string | undefined =>
+  writtenColumn(mapping, name)?.codec.writesPlainJson === true
+    ? Writable.jsonProblemOf(value)
+    : Writable.problemOf(value)
+
 /** Takes what is right into the values at once: most inputs are, whole. */
 const sorted = ({ guards, names, optional }: Shape, given: Row): Sorted => {
   const values: Record<string, unknown> = {}
@@ -119,6 +141,8 @@ export const insert = (mapping: EntityMapping, input: unknown): Effect.Effect<In
   const shape = shapeOf(mapping, "insert")
   const wrong = unknownField(shape, given)
   if (wrong !== undefined) return Effect.fail(unexpected(mapping, "insert", wrong))
+  const problem = unwritable(mapping, "insert", given, shape.names)
+  if (problem !== undefined) return Effect.fail(problem)
   const { refs, rest, values } = sorted(shape, given)
   if (rest.length === 0) return Effect.succeed({ values, refs })
   return Effect.mapEager(make(mapping, structOf(shape, rest), given), (made) => {
@@ -159,6 +183,8 @@ export const update = (mapping: EntityMapping, patch: unknown): Effect.Effect<Pa
   const wrong = unknownField(shape, given) ?? mapping.key.find(({ field }) => Object.hasOwn(given, field))?.field
   if (wrong !== undefined) return Effect.fail(unexpected(mapping, "update", wrong))
   const names = Object.keys(given)
+  const problem = unwritable(mapping, "update", given, names)
+  if (problem !== undefined) return Effect.fail(problem)
   const added = shape.defaults.filter((name) => !Object.hasOwn(given, name))
   const rest = names.filter((name) => shape.guards.get(name)?.(given[name]) !== true)
   if (rest.length === 0 && added.length === 0) return Effect.succeed({ values: given, defaults: none })

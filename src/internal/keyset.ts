@@ -4,6 +4,7 @@ import { Statement } from "effect/sql"
 import * as Expression from "../Expression.ts"
 import * as Comparing from "./comparing.ts"
 import * as ExactTime from "./exactTime.ts"
+import * as Genuine from "./genuine.ts"
 import { fieldError } from "./input.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
 import * as Position from "./position.ts"
@@ -62,7 +63,7 @@ const rowOf = (target: Target, orders: Keyset["orders"], after: unknown): Row | 
   return R.isSuccess(row) ? row.success : refused(target, row.failure)
 }
 
-const isAbsent = (value: unknown): boolean => value === null || (Option.isOption(value) && Option.isNone(value))
+const isAbsent = (value: unknown): boolean => value === null || (Genuine.isOption(value) && Option.isNone(value))
 
 const placeOf = (target: Target, { desc, field }: Position.Order, row: Row, isText: boolean): Place => {
   const of = target.columns[field] as Expression.Column<unknown>
@@ -88,9 +89,9 @@ const orNull = (of: Expression.Column<unknown>, condition: Condition): Condition
   Expression.isNullable(of) ? Expression.or([condition, of.isNull]) : condition
 
 const timed = (of: Expression.Column<unknown>, ends: Ranges.Ends, desc: boolean): Place => {
-  const compared = Statement.fragment(Ranges.compare(of.segments, desc ? "<" : ">", ends))
+  const compared = Genuine.written(Ranges.compare(of.segments, desc ? "<" : ">", ends))
   return {
-    same: Statement.fragment(Ranges.within(of.segments, ends)),
+    same: Genuine.written(Ranges.within(of.segments, ends)),
     after: desc ? compared : orNull(of, compared)
   }
 }
@@ -130,7 +131,7 @@ const asStored = (
 ): Place => {
   const found = lookUp(target, column, undefined, row)
   const at = (...parts: ReadonlyArray<Statement.Segment | string>): Condition =>
-    Statement.fragment(parts.map((part) => typeof part === "string" ? literal(part) : part))
+    Genuine.written(parts.map((part) => typeof part === "string" ? literal(part) : part))
   if (found === undefined) return { same: of.eq(undefined), after: of.eq(undefined) }
   const [nullBefore, nullBehind] = [[...found, literal(" IS NULL")], [...found, literal(" IS NOT NULL")]]
   const compared = at(...of.segments, desc ? " < " : " > ", ...found)

@@ -9,6 +9,7 @@ import * as Codec from "./codec.ts"
 import * as Converting from "./converting.ts"
 import * as DifferenceKinds from "./differenceKinds.ts"
 import * as ExactTime from "./exactTime.ts"
+import * as Genuine from "./genuine.ts"
 
 /** One field of an entity and its column. */
 export interface Column {
@@ -347,7 +348,7 @@ export const keyOfIdentity = (mapping: EntityMapping, id: unknown): IdentityKey.
 /** A key as the value of a field that refers to it: in an `Option`, where the field has one. */
 export const lift = (column: Column | undefined, value: unknown): unknown => {
   const absent = Option.getOrUndefined(column?.nullValue ?? Option.none())
-  return Option.isOption(absent) && !Option.isOption(value) ? Option.some(value) : value
+  return Genuine.isOption(absent) && !Genuine.isOption(value) ? Option.some(value) : value
 }
 
 /** The value of a foreign key's column, as the key that it leads to has it. */

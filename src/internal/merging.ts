@@ -7,6 +7,7 @@ import * as SessionState from "../SessionState.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as CutKeys from "./cutKeys.ts"
 import * as Events from "./events.ts"
+import * as Genuine from "./genuine.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
 import * as Links from "./links.ts"
@@ -45,7 +46,7 @@ const refTo = (core: Core, mapping: EntityMapping, key: IdentityKey.IdentityKey)
 }
 
 const isAbsent = (value: unknown): boolean =>
-  value === undefined || value === null || (Option.isOption(value) && Option.isNone(value))
+  value === undefined || value === null || (Genuine.isOption(value) && Option.isNone(value))
 
 const keyIn = (mapping: EntityMapping, value: SessionState.Row): IdentityKey.IdentityKey | undefined =>
   mapping.key.some(({ field }) => isAbsent(value[field]) || Entity.isColumnRef(value[field]))
@@ -74,7 +75,7 @@ const unknownField = (mapping: EntityMapping, value: SessionState.Row): Schema.S
 const followed = (mapping: EntityMapping, value: SessionState.Row): ReadonlyArray<MappedRelation> =>
   mapping.relations.filter(({ name, relation }) => relation.merge && value[name] !== undefined)
 
-const single = (value: unknown): unknown => Option.isOption(value) ? Option.getOrNull(value) : value
+const single = (value: unknown): unknown => Genuine.isOption(value) ? Option.getOrNull(value) : value
 
 const inserted = Effect.fnUntraced(function*(
   { core }: Merge,
@@ -198,7 +199,7 @@ const linkAll = Effect.fnUntraced(function*(
       )
     )
     const target = core.registry.mappings.get(relation.target)!
-    const rows = Option.isOption(before) ? Option.toArray(before) : before as ReadonlyArray<unknown>
+    const rows = Genuine.isOption(before) ? Option.toArray(before) : before as ReadonlyArray<unknown>
     for (const row of rows as ReadonlyArray<SessionState.Row>) {
       if (!keys.has(keyOf(target, row).token)) yield* Links.unlink(core, ref, relation.relation, row)
     }

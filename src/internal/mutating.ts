@@ -1,11 +1,12 @@
 /** Runs queries that write, and keeps what the session holds true to what they have written. */
 import { Effect, HashMap, Option, Result as R, type Schema, SchemaIssue } from "effect"
-import { type SqlError, Statement } from "effect/sql"
+import type { SqlError, Statement } from "effect/sql"
 import type * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import type * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import * as Result from "../Result.ts"
+import type { QueryError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { attach } from "./attach.ts"
 import * as ByQuery from "./byQuery.ts"
@@ -13,6 +14,7 @@ import { markNow, type TableFacts } from "./catalog.ts"
 import { forgetAfter, onConnection, onTransaction } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
+import * as Genuine from "./genuine.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
 import * as Laying from "./laying.ts"
@@ -79,10 +81,10 @@ const patchOf = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
   query: Query.Any
-): Effect.fn.Return<Patch, Schema.SchemaError> {
-  const given = MutationSql.patchOf(core.registry, mapping, query)
-  const expressions = Object.entries(given).filter(([, value]) => Statement.isFragment(value))
-  const plain = Object.fromEntries(Object.entries(given).filter(([, value]) => !Statement.isFragment(value)))
+): Effect.fn.Return<Patch, Schema.SchemaError | QueryError> {
+  const given = yield* Effect.fromResult(MutationSql.patchOf(core.registry, mapping, query))
+  const expressions = Object.entries(given).filter(([, value]) => Genuine.isExpression(value))
+  const plain = Object.fromEntries(Object.entries(given).filter(([, value]) => !Genuine.isExpression(value)))
   for (const [field] of expressions) {
     const column = writtenColumn(mapping, field)
     if (column === undefined) return yield* refused(mapping, field, "no such field")

@@ -3,9 +3,11 @@ import { Result as R, type Schema, SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import type * as Query from "../Query.ts"
 import type { Registry } from "../Registry.ts"
+import { QueryError } from "../SessionError.ts"
 import type { TableFacts } from "./catalog.ts"
 import * as Comparing from "./comparing.ts"
-import { fieldError } from "./input.ts"
+import * as Genuine from "./genuine.ts"
+import { fieldError, notAnObject } from "./input.ts"
 import { type Column, counterOf, type EntityMapping, selected } from "./mapping.ts"
 import * as Scope from "./scope.ts"
 import * as SelectSql from "./selectSql.ts"
@@ -51,11 +53,12 @@ export type Back = "all" | "keys"
 const returningText = (mapping: EntityMapping, back: Back): string =>
   ` RETURNING ${back === "all" ? mapping.selectList : selected("t", mapping.key, mapping.key)}`
 
+type Written = R.Result<Statement.Fragment, Schema.SchemaError | QueryError>
+
 const written = (
   errors: Comparing.Errors,
   segments: ReadonlyArray<Statement.Segment>
-): R.Result<Statement.Fragment, Schema.SchemaError> =>
-  errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))
+): Written => errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Genuine.written(segments))
 
 const conditionsOf = (scope: Scope.Scope, query: Query.Any) =>
   SelectSql.whereClause(query.conditions.flatMap((condition) => Scope.conditions(scope, condition)))
@@ -65,10 +68,16 @@ export const patchOf = (
   registry: Registry,
   mapping: EntityMapping,
   query: Query.Any
-): Readonly<Record<string, unknown>> => {
+): R.Result<Readonly<Record<string, unknown>>, Schema.SchemaError | QueryError> => {
   const { patch } = query.write!
-  if (typeof patch !== "function") return patch as Readonly<Record<string, unknown>>
-  return patch(SelectSql.scope(registry, mapping, []).columns) as Readonly<Record<string, unknown>>
+  const errors: Comparing.Errors = []
+  const made: unknown = typeof patch === "function" && !Genuine.isExpression(patch)
+    ? patch(SelectSql.scope(registry, mapping, errors).columns)
+    : patch
+  if (errors.length > 0) return R.fail(errors[0]!)
+  return typeof made === "object" && made !== null && !Array.isArray(made) && !Genuine.isExpression(made)
+    ? R.succeed(made as Readonly<Record<string, unknown>>)
+    : R.fail(notAnObject(mapping))
 }
 
 export const update = (
@@ -77,12 +86,12 @@ export const update = (
   query: Query.Any,
   values: ReadonlyArray<readonly [column: Column, value: unknown]>,
   back: Back
-): R.Result<Statement.Fragment, Schema.SchemaError> => {
+): Written => {
   const errors: Comparing.Errors = []
-  const scope = SelectSql.scope(registry, mapping, errors)
+  const scope = Scope.ofWrite(SelectSql.scope(registry, mapping, errors))
   const sets = values.map(([column, value]) => [
     literal(`${column.quoted} = `),
-    ...(Statement.isFragment(value)
+    ...(Genuine.isExpression(value)
       ? Scope.resolved(scope, value).segments
       : [Statement.parameter(Comparing.parameter(column, value))])
   ])
@@ -101,9 +110,9 @@ export const remove = (
   mapping: EntityMapping,
   query: Query.Any,
   back: Back
-): R.Result<Statement.Fragment, Schema.SchemaError> => {
+): Written => {
   const errors: Comparing.Errors = []
-  const scope = SelectSql.scope(registry, mapping, errors)
+  const scope = Scope.ofWrite(SelectSql.scope(registry, mapping, errors))
   return written(errors, [
     literal(`DELETE FROM ${mapping.table} AS t`),
     ...conditionsOf(scope, query),
@@ -118,8 +127,13 @@ const conflictClause = (
   errors: Comparing.Errors
 ): string => {
   const counter = counterOf(mapping)
+  const wrong = (what: string, given: unknown): ReadonlyArray<never> => {
+    errors.push(new QueryError({ entity: mapping.name, clause: "onConflict", detail: Genuine.refusal(what, given) }))
+    return []
+  }
   const named = (of: ReadonlyArray<string>): ReadonlyArray<Column> =>
-    of.flatMap((field) => {
+    !Array.isArray(of) ? wrong("a list of fields", of) : of.flatMap((field: unknown) => {
+      if (typeof field !== "string") return wrong("the name of a field", field)
       const column = mapping.byField.get(field)
       if (column === undefined) errors.push(refused(mapping, field, "no such field"))
       return column ?? []
@@ -149,7 +163,7 @@ export const insert = (
   conflict: Query.Conflict | undefined,
   back: Back,
   facts: TableFacts
-): R.Result<InsertText, Schema.SchemaError> => {
+): R.Result<InsertText, Schema.SchemaError | QueryError> => {
   const errors: Comparing.Errors = []
   const transports = columns.map((column) => Transport.make(facts.columns.get(column.name)))
   const rows = columns.length === 0

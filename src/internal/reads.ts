@@ -11,6 +11,7 @@ import {
   type FlushFailure,
   NotPersistentError,
   ObjectDeletedError,
+  QueryError,
   type SessionEventError,
   type UsageError
 } from "../SessionError.ts"
@@ -111,7 +112,7 @@ const hooked = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   of: (columns: Columns) => Expression.Expr<boolean>,
   lock?: Query.LockOptions
-): Effect.fn.Return<Statement.Fragment, SessionEventError | Schema.SchemaError> {
+): Effect.fn.Return<Statement.Fragment, SessionEventError | Schema.SchemaError | QueryError> {
   const query: Query.Any = Query.where(Query.select(mapping.entity), of as never)
   const asked = yield* Events.beforeExecute(core, lock === undefined ? query : Query.lock(query, lock.lock, lock))
   return (yield* Effect.fromResult(SelectSql.select(core.registry, mapping, asked))).fragment
@@ -130,9 +131,11 @@ const reload = Effect.fnUntraced(function*(
   { lock, unchecked }: ReloadOptions = {}
 ): Effect.fn.Return<
   Option.Option<SessionState.Row>,
-  SqlError.SqlError | Schema.SchemaError | SessionEventError | UsageError
+  SqlError.SqlError | Schema.SchemaError | QueryError | SessionEventError | UsageError
 > {
   const parameters = yield* Effect.fromResult(keyParameters(mapping, key))
+  const problem = SelectSql.lockProblem(lock)
+  if (problem !== undefined) return yield* new QueryError({ entity: mapping.name, clause: "lock", detail: problem })
   yield* beginFor(core, lock !== undefined)
   const rows = core.events.beforeExecute === undefined
     ? yield* values(core, SelectSql.byKey(mapping, lock), parameters)
@@ -154,7 +157,7 @@ export const reloadAll = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   keys: ReadonlyArray<IdentityKey.IdentityKey>,
   batch: SessionState.Batch | undefined
-): Effect.fn.Return<void, SqlError.SqlError | Schema.SchemaError | SessionEventError | UsageError> {
+): Effect.fn.Return<void, SqlError.SqlError | Schema.SchemaError | QueryError | SessionEventError | UsageError> {
   yield* beginFor(core, false)
   for (const chunk of Arr.chunksOf(keys, mapping.key.length === 1 ? core.loadBatchSize : 1000)) {
     const fragment = core.events.beforeExecute === undefined
@@ -270,10 +273,16 @@ const detached = (
   reason: DetachedInstanceError["reason"]
 ): DetachedInstanceError => new DetachedInstanceError({ entity: ref.entity.identifier, reason })
 
+/** The class of an instance: of its prototype, as a document may have a field of that name. */
+const classOf = (target: unknown): unknown =>
+  typeof target === "object" && target !== null
+    ? (Object.getPrototypeOf(target) as object | null)?.constructor
+    : undefined
+
 /** Finds what a target stands for, at once; a ref that stands for nothing any more is detached. */
 export const resolve = (core: Core, target: unknown): Effect.Effect<Resolved, DetachedInstanceError> => {
   if (!Entity.isRef(target)) {
-    const mapping = mappingOf(core.registry, (target as object | null | undefined)?.constructor)
+    const mapping = mappingOf(core.registry, classOf(target))
     const snapshot = target as SessionState.Row
     return held(core, { _tag: "Key", mapping, key: keyOf(mapping, snapshot), snapshot })
   }
@@ -304,7 +313,7 @@ export const resolveSubject = (
 /** The key of a target, if it has one: no more than a hint. */
 export const keyOfTarget = (core: Core, target: unknown): IdentityKey.IdentityKey | undefined => {
   if (Entity.isRef(target)) return Option.getOrUndefined(SessionState.keyOfRef(unitOf(core), target.id))
-  const { identifier } = ((target as object | null | undefined)?.constructor ?? {}) as { readonly identifier?: string }
+  const { identifier } = (classOf(target) ?? {}) as { readonly identifier?: string }
   const mapping = identifier === undefined ? undefined : core.registry.mappings.get(identifier)
   return mapping === undefined ? undefined : keyOf(mapping, target as SessionState.Row)
 }

@@ -3,7 +3,7 @@ import { Array as Arr, Effect, Result as R, type Schema } from "effect"
 import type { SqlError, Statement } from "effect/sql"
 import * as IdentityKey from "../IdentityKey.ts"
 import * as Query from "../Query.ts"
-import type { SessionEventError } from "../SessionError.ts"
+import type { QueryError, SessionEventError } from "../SessionError.ts"
 import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
 import { onConnection } from "./connection.ts"
@@ -18,7 +18,7 @@ type Keys = ReadonlyArray<IdentityKey.IdentityKey>
 /** What was found, by the token of the key that it was looked for by. */
 export type Rows = ReadonlyMap<string, ReadonlyArray<Attached>>
 
-type ReadError = SqlError.SqlError | Schema.SchemaError | SessionEventError
+type ReadError = SqlError.SqlError | Schema.SchemaError | QueryError | SessionEventError
 
 interface Reading {
   readonly target: EntityMapping
@@ -31,7 +31,7 @@ interface Reading {
   readonly keyAt: number | undefined
   /** Whether one row may be found by several keys, or more than once. */
   readonly repeats: boolean
-  readonly statement: (keys: Keys) => R.Result<Statement.Fragment, Schema.SchemaError>
+  readonly statement: (keys: Keys) => R.Result<Statement.Fragment, Schema.SchemaError | QueryError>
   readonly sorted: boolean
   readonly populateExisting: boolean
   readonly unchecked: boolean

@@ -4,7 +4,9 @@ import { Statement } from "effect/sql"
 import type * as IdentityKey from "../IdentityKey.ts"
 import * as Query from "../Query.ts"
 import type { Registry } from "../Registry.ts"
+import type { QueryError } from "../SessionError.ts"
 import * as Comparing from "./comparing.ts"
+import * as Genuine from "./genuine.ts"
 import { fieldError } from "./input.ts"
 import { type Column, type EntityMapping, type MappedRelation, selected } from "./mapping.ts"
 import * as SelectSql from "./selectSql.ts"
@@ -90,7 +92,7 @@ const orderings = ({ limited, relation, target }: Shape, own: SelectSql.Clauses[
   if (own.length > 0) return own
   const ordered = relation.orderBy.map(({ column, desc }) => `t.${column.quoted}${desc ? " DESC" : ""}`)
   const keys = limited || ordered.length > 0 ? target.key.map(({ quoted }) => `t.${quoted}`) : []
-  return [...ordered, ...keys].map((text) => Statement.fragment([literal(text)]))
+  return [...ordered, ...keys].map((text) => Genuine.written([literal(text)]))
 }
 
 /** The key that a row was found by, behind its own columns. */
@@ -110,7 +112,7 @@ const whole = (
     literal(`SELECT ${target.selectList}${keyed ? names(alias, columns, source) : ""} FROM ${from}`),
     ...clauses.joins,
     ...SelectSql.whereClause([
-      Statement.fragment(among(alias, columns, source, keys, errors)),
+      Genuine.written(among(alias, columns, source, keys, errors)),
       ...clauses.conditions
     ]),
     ...SelectSql.orderClause(orderings(shape, clauses.orderings))
@@ -134,7 +136,7 @@ const counted = (
     literal(`SELECT t.*, row_number() OVER () AS "row number" FROM (SELECT t.* FROM ${from}`),
     ...clauses.joins,
     ...SelectSql.whereClause([
-      Statement.fragment([literal(equal(alias, columns, "s", source.key))]),
+      Genuine.written([literal(equal(alias, columns, "s", source.key))]),
       ...clauses.conditions
     ]),
     ...SelectSql.orderClause(orderings(shape, clauses.orderings)),
@@ -151,7 +153,7 @@ export const owners = (
   source: EntityMapping,
   target: EntityMapping,
   key: IdentityKey.IdentityKey
-): R.Result<Statement.Fragment, Schema.SchemaError> => {
+): R.Result<Statement.Fragment, Schema.SchemaError | QueryError> => {
   const errors: Comparing.Errors = []
   const { from, table } = pairs!
   const segments = [
@@ -159,20 +161,20 @@ export const owners = (
     literal(" WHERE "),
     ...among("p", table.ends[from === 0 ? 1 : 0].columns, target, [key], errors)
   ]
-  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))
+  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Genuine.written(segments))
 }
 
 /** The SELECT of the rows of an entity by their keys. */
 export const byKeys = (
   mapping: EntityMapping,
   keys: ReadonlyArray<IdentityKey.IdentityKey>
-): R.Result<Statement.Fragment, Schema.SchemaError> => {
+): R.Result<Statement.Fragment, Schema.SchemaError | QueryError> => {
   const errors: Comparing.Errors = []
   const segments = [
     literal(`SELECT ${mapping.selectList} FROM ${mapping.table} AS t WHERE `),
     ...among("t", mapping.key, mapping, keys, errors)
   ]
-  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))
+  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Genuine.written(segments))
 }
 
 /** Writes the statement, or says which value does not fit its field. */
@@ -180,7 +182,7 @@ export const write = (
   registry: Registry,
   shape: Shape,
   keys: ReadonlyArray<IdentityKey.IdentityKey>
-): R.Result<Statement.Fragment, Schema.SchemaError> => {
+): R.Result<Statement.Fragment, Schema.SchemaError | QueryError> => {
   const errors: Comparing.Errors = []
   if (shape.query.lock !== undefined) {
     const message = "only the rows of the outer query can be locked"
@@ -189,5 +191,5 @@ export const write = (
   const segments = shape.limited
     ? counted(registry, shape, keys, errors)
     : whole(registry, shape, keys, errors)
-  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Statement.fragment(segments))
+  return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Genuine.written(segments))
 }

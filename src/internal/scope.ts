@@ -5,7 +5,9 @@ import * as Expression from "../Expression.ts"
 import type * as Query from "../Query.ts"
 import type { Registry } from "../Registry.ts"
 import type * as Relation from "../Relation.ts"
+import { QueryError } from "../SessionError.ts"
 import * as Comparing from "./comparing.ts"
+import * as Genuine from "./genuine.ts"
 import { fieldError } from "./input.ts"
 import { type EntityMapping, lift, type MappedRelation } from "./mapping.ts"
 import * as Placeholder from "./placeholder.ts"
@@ -25,6 +27,8 @@ export interface Scope {
   readonly outer: Scope | undefined
   /** The number of tables that are named so far, in this query and those around it. */
   readonly counter: { count: number; locks: boolean }
+  /** The query changes or removes rows: an empty list of conditions would mean all of them. */
+  readonly writes: boolean
   /** Writes a query that stands inside of this one. */
   readonly subquery: (scope: Scope, query: Query.Any) => ReadonlyArray<Statement.Segment>
 }
@@ -86,6 +90,7 @@ const open = (
   joined: {},
   outer,
   counter: outer?.counter ?? { count: 0, locks: false },
+  writes: false,
   subquery
 })
 
@@ -186,10 +191,13 @@ const related = (
     Statement.literal(`EXISTS (SELECT FROM ${tables} WHERE ${on}`),
     ...(of === undefined
       ? []
-      : [Statement.literal(" AND "), ...Expression.and(fragments(inner, of)).segments]),
+      : [Statement.literal(" AND "), ...Expression.and(fragments(inner, of, "exists")).segments]),
     Statement.literal(")")
   ]
 }
+
+/** The scope of a statement that changes or removes rows. */
+export const ofWrite = (scope: Scope): Scope => ({ ...scope, writes: true })
 
 /** The scope of a query inside another one: its rows have a name of their own. */
 export const inside = (outer: Scope, mapping: EntityMapping): Scope =>
@@ -201,23 +209,41 @@ const written = (scope: Scope, placeholder: Placeholder.Placeholder): ReadonlyAr
       return related(scope, placeholder)
     case "Subquery":
       return scope.subquery(scope, placeholder.query)
+    case "Empty":
+      if (scope.writes) wrong(scope, "where", emptyList)
+      return [Placeholder.empty]
+    case "Wrong":
+      wrong(scope, "expression", placeholder.detail)
+      return []
   }
+}
+
+const emptyList = "an empty list of conditions would mean every row. Leave the clause out if that is meant"
+
+/** Notes what is wrong with the shape of a query. */
+export const wrong = (scope: Scope, clause: string, detail: string): void => {
+  scope.errors.push(new QueryError({ entity: scope.tables[0]!.mapping.name, clause, detail }))
 }
 
 /** Writes what a fragment leaves to the query that it stands in. */
 export const resolved = (scope: Scope, fragment: Statement.Fragment): Statement.Fragment =>
   fragment.segments.some(Placeholder.isPlaceholder)
-    ? Statement.fragment(
+    ? Genuine.written(
       fragment.segments.flatMap((segment) =>
         Placeholder.isPlaceholder(segment) ? written(scope, segment.placeholder) : [segment]
       )
     )
     : fragment
 
-/** The fragments that a callback makes of the columns. */
-export const fragments = (scope: Scope, of: Query.Of): ReadonlyArray<Statement.Fragment> => {
-  const made = of(scope.columns as never, scope.joined as never)
-  return (Statement.isFragment(made) ? [made] : made).map((fragment) => resolved(scope, fragment))
+/** The fragments that a callback makes of the columns: what is no expression is an error, not SQL. */
+export const fragments = (scope: Scope, of: Query.Of, clause: string): ReadonlyArray<Statement.Fragment> => {
+  const made: unknown = of(scope.columns as never, scope.joined as never)
+  const all: ReadonlyArray<unknown> = Array.isArray(made) ? made : [made]
+  return all.flatMap((one) => {
+    if (Genuine.isExpression(one)) return [resolved(scope, one)]
+    wrong(scope, clause, Genuine.refusal("an expression", one))
+    return []
+  })
 }
 
 const equalities = (
@@ -235,5 +261,11 @@ const equalities = (
 }
 
 /** What one condition of a query demands. */
-export const conditions = (scope: Scope, condition: Query.Condition): ReadonlyArray<Statement.Fragment> =>
-  condition._tag === "Expression" ? fragments(scope, condition.of) : equalities(scope, condition.values)
+export const conditions = (scope: Scope, condition: Query.Condition): ReadonlyArray<Statement.Fragment> => {
+  const demanded = condition._tag === "Expression"
+    ? fragments(scope, condition.of, "where")
+    : equalities(scope, condition.values)
+  const some = demanded.filter((one) => !Placeholder.isEmpty(one))
+  if (some.length === 0 && scope.writes) wrong(scope, "where", emptyList)
+  return some
+}

@@ -5,8 +5,10 @@ import { Statement } from "effect/sql"
 import * as Expression from "../Expression.ts"
 import type * as Query from "../Query.ts"
 import { mappingOf, type Registry } from "../Registry.ts"
+import { QueryError } from "../SessionError.ts"
 import type { Errors } from "./comparing.ts"
 import * as Compiled from "./compiled.ts"
+import * as Genuine from "./genuine.ts"
 import { fieldError } from "./input.ts"
 import * as Keyset from "./keyset.ts"
 import { type Column, type EntityMapping, type MappedRelation, selected } from "./mapping.ts"
@@ -35,6 +37,18 @@ const lockWords: Readonly<Record<Query.LockOptions["lock"], string>> = {
   noKeyUpdate: "NO KEY UPDATE",
   share: "SHARE",
   keyShare: "KEY SHARE"
+}
+
+/** Says what is wrong with a lock: its words become SQL. */
+export const lockProblem = (lock: Query.LockOptions | undefined): string | undefined => {
+  if (lock === undefined) return undefined
+  if (typeof lock.lock !== "string" || !Object.hasOwn(lockWords, lock.lock)) {
+    return `a lock is one of ${Object.keys(lockWords).join(", ")}`
+  }
+  const { of = [] } = lock
+  return Array.isArray(of) && of.every((name) => typeof name === "string")
+    ? undefined
+    : Genuine.refusal("a list of names", of)
 }
 
 /** The locking clause, with its leading space. */
@@ -67,7 +81,7 @@ const clausesIn = (scope: Scope.Scope, query: Query.Any): Clauses => {
       ...query.conditions.flatMap((condition) => Scope.conditions(scope, condition)),
       ...(query.keyset === undefined ? [] : Keyset.behind({ ...scope, mapping }, query.keyset))
     ],
-    orderings: query.orderings.flatMap((of) => Scope.fragments(scope, of)),
+    orderings: query.orderings.flatMap((of) => Scope.fragments(scope, of, "orderBy")),
     page: [
       ...natural(mapping, "limit", query.limit, errors),
       ...natural(mapping, "offset", query.offset, errors)
@@ -98,13 +112,15 @@ export const orderClause = (orderings: ReadonlyArray<Statement.Fragment>): Reado
 
 const distinctClause = (scope: Scope.Scope, { distinct }: Query.Any): ReadonlyArray<Statement.Segment> => {
   if (typeof distinct === "boolean") return distinct ? [Statement.literal("DISTINCT ")] : []
-  return [Statement.literal("DISTINCT ON ("), ...commaList(Scope.fragments(scope, distinct)), Statement.literal(") ")]
+  const of = Scope.fragments(scope, distinct, "distinctOn")
+  if (of.length === 0) Scope.wrong(scope, "distinctOn", "an expression is wanted, not an empty list")
+  return [Statement.literal("DISTINCT ON ("), ...commaList(of), Statement.literal(") ")]
 }
 
 const groupClauses = (scope: Scope.Scope, query: Query.Any): ReadonlyArray<Statement.Segment> => {
-  const havings = query.havings.flatMap((of) => Scope.fragments(scope, of))
+  const havings = query.havings.flatMap((of) => Scope.fragments(scope, of, "having"))
   return [
-    ...listClause(" GROUP BY ", query.groupings.flatMap((of) => Scope.fragments(scope, of))),
+    ...listClause(" GROUP BY ", query.groupings.flatMap((of) => Scope.fragments(scope, of, "groupBy"))),
     ...(havings.length === 0 ? [] : [Statement.literal(" HAVING "), ...Expression.and(havings).segments])
   ]
 }
@@ -123,7 +139,7 @@ const wrong = (mapping: EntityMapping, field: string, message: string): Schema.S
 /** A query of one value is read as its column is; no row gives null. */
 const decodeOfSubquery = (scope: Scope.Scope, of: Statement.Fragment): Expression.Decode | undefined => {
   const placeholder = Placeholder.scalarIn(of)
-  if (placeholder === undefined) return undefined
+  if (placeholder?.query.columns === undefined) return undefined
   const inner = Scope.inside(scope, mappingOf(scope.registry, placeholder.query.entity))
   for (const join of placeholder.query.joins) Scope.join(inner, join)
   const decode = outputsOf(inner, placeholder.query)[0]?.decode
@@ -133,13 +149,26 @@ const decodeOfSubquery = (scope: Scope.Scope, of: Statement.Fragment): Expressio
 const decodeOf = (of: Expression.Expr<unknown>, unchecked: boolean): Expression.Decode | undefined =>
   unchecked ? of["~unchecked"] ?? of["~decode"] : of["~decode"]
 
-const outputsOf = (scope: Scope.Scope, query: Query.Any): ReadonlyArray<Output & { readonly of: Statement.Fragment }> =>
-  Object.entries(query.columns?.(scope.columns as never, scope.joined as never) ?? {}).map(([name, of]) => ({
-    name,
-    of: Scope.resolved(scope, of),
-    cut: Expression.isCut(of),
-    decode: decodeOf(of, query.unchecked) ?? decodeOfSubquery(scope, of)
-  }))
+const outputsOf = (
+  scope: Scope.Scope,
+  { columns, unchecked }: Query.Any
+): ReadonlyArray<Output & { readonly of: Statement.Fragment }> => {
+  const made: unknown = typeof columns === "function" ? columns(scope.columns as never, scope.joined as never) : columns
+  if (typeof made !== "object" || made === null || Array.isArray(made)) {
+    Scope.wrong(scope, "columns", Genuine.refusal("a record of expressions", made))
+    return []
+  }
+  const entries = Object.entries(made)
+  if (entries.length === 0) Scope.wrong(scope, "columns", "a record of expressions is wanted, not an empty one")
+  return entries.flatMap(([name, of]: readonly [string, unknown]) => {
+    if (!Genuine.isExpression(of)) {
+      Scope.wrong(scope, "columns", `${name}: ${Genuine.refusal("an expression", of)}`)
+      return []
+    }
+    const decode = decodeOf(of, unchecked) ?? decodeOfSubquery(scope, of)
+    return [{ name, of: Scope.resolved(scope, of), cut: Expression.isCut(of), decode }]
+  })
+}
 
 /** What is cut off the times of plain rows, behind them: a page goes on where such a row ends. */
 const restsOf = (
@@ -148,7 +177,7 @@ const restsOf = (
 ): ReadonlyArray<Statement.Fragment> =>
   keyset === undefined
     ? []
-    : outputs.flatMap(({ cut, of }) => cut ? [Statement.fragment(Ranges.rests(of.segments))] : [])
+    : outputs.flatMap(({ cut, of }) => cut ? [Genuine.written(Ranges.rests(of.segments))] : [])
 
 const checkNames = (scope: Scope.Scope, names: ReadonlyArray<string>): void => {
   for (const name of names) {
@@ -159,6 +188,11 @@ const checkNames = (scope: Scope.Scope, names: ReadonlyArray<string>): void => {
 }
 
 const lockIn = (scope: Scope.Scope, query: Query.Any): string => {
+  const problem = lockProblem(query.lock)
+  if (problem !== undefined) {
+    Scope.wrong(scope, "lock", problem)
+    return ""
+  }
   if (query.lock !== undefined) scope.counter.locks = true
   if (query.lock?.skipLocked === true && query.lock.noWait === true) {
     scope.errors.push(wrong(scope.tables[0]!.mapping, "lock", "skipLocked and noWait exclude each other"))
@@ -204,7 +238,7 @@ const subquery = (outer: Scope.Scope, query: Query.Any): ReadonlyArray<Statement
   const { alias, mapping } = scope.tables[0]!
   const segments = selectIn(scope, query, () =>
     query.columns === undefined
-      ? mapping.key.map(({ quoted }) => Statement.fragment([Statement.literal(`${alias}.${quoted}`)]))
+      ? mapping.key.map(({ quoted }) => Genuine.written([Statement.literal(`${alias}.${quoted}`)]))
       : outputsOf(scope, query).map(({ of }) => of))
   return [...segments, Statement.literal(lockIn(scope, query))]
 }
@@ -225,17 +259,19 @@ const hasClauses = (query: Query.Any): boolean =>
 const fromSource = (
   mapping: EntityMapping,
   source: NonNullable<Query.Any["source"]>
-): R.Result<Statement.Fragment, Schema.SchemaError> =>
-  Statement.isFragment(source)
-    ? R.succeed(source)
-    : R.mapError(Compiled.fragment(source), (name) => wrong(mapping, name, "the statement has no such parameter"))
+): R.Result<Statement.Fragment, Schema.SchemaError | QueryError> => {
+  if (Genuine.isExpression(source)) return R.succeed(source)
+  if (source instanceof Compiled.CompiledSource) return Compiled.fragment(mapping, source)
+  const detail = Genuine.refusal("a statement", source)
+  return R.fail(new QueryError({ entity: mapping.name, clause: "fromStatement", detail }))
+}
 
 /** The text and the parameters of a query that only reads. */
 export const printable = (
   registry: Registry,
   mapping: EntityMapping,
   query: Query.Any
-): R.Result<Query.Compiled, Schema.SchemaError> =>
+): R.Result<Query.Compiled, Schema.SchemaError | QueryError> =>
   query.write === undefined
     ? R.map(
       R.flatMap(inclusionsOf(mapping, query), () => select(registry, mapping, query)),
@@ -272,7 +308,7 @@ export const select = (
   registry: Registry,
   mapping: EntityMapping,
   query: Query.Any
-): R.Result<Written, Schema.SchemaError> => {
+): R.Result<Written, Schema.SchemaError | QueryError> => {
   if (query.source !== undefined) {
     return hasClauses(query)
       ? R.fail(fieldError(mapping, "fromStatement", new SchemaIssue.InvalidValue({ message: "takes no clauses" })))
@@ -282,12 +318,12 @@ export const select = (
   const scope = Scope.make(registry, mapping, errors, subquery)
   let outputs: ReadonlyArray<Output> | undefined
   const segments = selectIn(scope, query, () => {
-    if (query.columns === undefined) return [Statement.fragment([Statement.literal(mapping.selectList)])]
+    if (query.columns === undefined) return [Genuine.written([Statement.literal(mapping.selectList)])]
     const named = outputsOf(scope, query)
     outputs = named
     return [...named.map(({ of }) => of), ...restsOf(named, query)]
   })
-  const fragment = Statement.fragment([...segments, Statement.literal(lockIn(scope, query))])
+  const fragment = Genuine.written([...segments, Statement.literal(lockIn(scope, query))])
   return errors.length > 0 ? R.fail(errors[0]!) : R.succeed({ fragment, outputs, locks: scope.counter.locks })
 }
 

@@ -5,7 +5,7 @@ import type * as IdentityKey from "../IdentityKey.ts"
 import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import * as Result from "../Result.ts"
-import { TransactionClosedError } from "../SessionError.ts"
+import { type QueryError, TransactionClosedError } from "../SessionError.ts"
 import type { Row } from "../SessionState.ts"
 import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
@@ -135,7 +135,7 @@ const checked = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
   query: Query.Any
-): Effect.fn.Return<void, Schema.SchemaError> {
+): Effect.fn.Return<void, Schema.SchemaError | QueryError> {
   const relations = yield* Effect.fromResult(SelectSql.inclusionsOf(mapping, query))
   for (const [name, relation] of relations) {
     const included = query.inclusions[name]!.query

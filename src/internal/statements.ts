@@ -2,9 +2,10 @@
 import { Effect } from "effect"
 import { Statement } from "effect/sql"
 import * as Result from "../Result.ts"
-import { TransactionClosedError } from "../SessionError.ts"
+import { QueryError, TransactionClosedError } from "../SessionError.ts"
 import { onConnection } from "./connection.ts"
 import type { Core } from "./core.ts"
+import * as Genuine from "./genuine.ts"
 import { ensureBegun } from "./levels.ts"
 import { autoflush, type ReadError } from "./reads.ts"
 import * as SqlText from "./sqlText.ts"
@@ -28,6 +29,10 @@ export const execute = (
   statement: Statement.Statement<unknown>
 ): Effect.Effect<Result.Result<unknown>, ReadError> =>
   Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, ReadError> {
+    if (!Genuine.isStatement(statement)) {
+      const detail = Genuine.refusal("a query, or a statement of the client,", statement)
+      return yield* new QueryError({ clause: "Session.execute", detail })
+    }
     const forbidden = transactionStatement(statement)
     if (forbidden !== undefined) {
       return yield* new TransactionClosedError({ operation: "Session.execute", statement: forbidden })

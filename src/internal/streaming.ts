@@ -3,11 +3,12 @@ import { Effect, HashSet, Option, Result as R, type Schema, SchemaIssue, Stream 
 import type { SqlError, Statement } from "effect/sql"
 import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
-import { TransactionClosedError, type UsageError } from "../SessionError.ts"
+import { QueryError, TransactionClosedError, type UsageError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { onTransaction } from "./connection.ts"
 import { changeUnit, type Connected, type Core, failureOf, stateOf, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
+import * as Genuine from "./genuine.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import { ensureBegun } from "./levels.ts"
@@ -95,6 +96,10 @@ const openQuery = (core: Core, given: Query.Any): Effect.Effect<Cursor, OpenErro
 
 /** Rows of any other statement come by name: each is a row of one record. */
 const openStatement = (core: Core, statement: Statement.Fragment): Effect.Effect<Cursor, OpenError> => {
+  if (!Genuine.isStatement(statement)) {
+    const detail = Genuine.refusal("a query, or a statement of the client,", statement)
+    return Effect.fail(new QueryError({ clause: "Session.stream", detail }))
+  }
   const forbidden = Statements.transactionStatement(statement)
   return forbidden === undefined
     ? declareStatement(core, statement)
