@@ -202,6 +202,9 @@ export interface SessionMakerService {
   /**
    * Closes all sessions that this maker has made and that are still open. Whoever works with one gets a
    * `SessionClosedError`.
+   *
+   * Transactions are rolled back: a statement that runs is cancelled, a `COMMIT` that was sent goes on. A connection that
+   * does not come back within five seconds is ended.
    */
   readonly closeAll: Effect.Effect<void>
 }
@@ -247,6 +250,10 @@ export class SessionMaker extends Context.Service<SessionMaker, SessionMakerServ
    * (`Statement.CurrentTransformer`) do not see it. It is read again when a migration that runs meanwhile is noticed: each
    * write reads back, with its first row, what tells the table from what it was, and errors of types and names count too.
    *
+   * When its scope closes, its sessions are closed as by `closeAll`, before the pool of the client closes: a fiber that
+   * is still in a transaction, such as a detached one, keeps no program from its end. It gets a `SessionClosedError`, and
+   * so does whoever makes a session from then on.
+   *
    * @example
    * ```ts
    * import { PgClient } from "@effect/sql-pg"
@@ -269,7 +276,10 @@ export class SessionMaker extends Context.Service<SessionMaker, SessionMakerServ
       Effect.gen(function*() {
         const sql = yield* SqlClient.SqlClient
         const reactivity = Context.make(Reactivity.Reactivity, yield* Reactivity.Reactivity) as Context.Context<never>
-        return Makers.make({ sql, reactivity, catalog: Catalog.make(options.registry, sql), open: new Set() }, options)
+        return yield* Makers.scoped(
+          { sql, reactivity, catalog: Catalog.make(options.registry, sql), open: new Set() },
+          options
+        )
       })
       // Effect shares this layer by reference: it is the very `Reactivity` that the client was built with.
     ).pipe(Layer.provide(Reactivity.layer))

@@ -2,13 +2,23 @@
  * A connection of the pool that is lent for one transaction, or for one read. Every wait on it has an end, and what
  * became of its transaction is known here, where `COMMIT` and `ROLLBACK` pass.
  */
-import { type Context, Effect, Exit, Fiber, Hash, identity, Scope, Stream } from "effect"
+import { Cause, type Context, Effect, Exit, Fiber, Hash, identity, Scope, Stream } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import * as Changes from "./changes.ts"
 import { withLiveClock } from "./clock.ts"
 import { commit, rollback } from "./ending.ts"
 import * as Lost from "./lost.ts"
-import { close, discard, type Ended, type Inside, type Limits, processOf, unprepared, watched } from "./watching.ts"
+import {
+  cancelRunning,
+  close,
+  discard,
+  type Ended,
+  type Inside,
+  type Limits,
+  processOf,
+  unprepared,
+  watched
+} from "./watching.ts"
 
 export type { Limits } from "./watching.ts"
 
@@ -39,6 +49,8 @@ export interface Lease {
   readonly close: Effect.Effect<void>
   /** Ends the connection instead of giving it back: the server rolls back what it had begun. */
   readonly discard: Effect.Effect<void>
+  /** Cancels the statement that runs, unless it ends the transaction. */
+  readonly cancel: Effect.Effect<unknown>
 }
 
 // The client's own statements. A BEGIN that the server does not know is prepared again: no transaction is open yet.
@@ -65,6 +77,7 @@ const guarded = (inside: Inside, place: string): SqlConnection.Connection => {
       if (forgetting.test(sql)) inside.outdated = true
       return watched(inside, run, sql.startsWith("BEGIN") ? Math.min(limits.acquire, limits.reply) : limits.reply)
     }
+    if (sql === "COMMIT" || sql === "ROLLBACK") inside.ending = true
     const plain = unprepared(inside, sql, run)
     const level = sql === "COMMIT"
       ? commit(inside, plain)
@@ -110,6 +123,7 @@ const make = (request: Request, inner: SqlConnection.Connection, scope: Scope.Cl
     timer: undefined,
     due: 0,
     closed: false,
+    ending: false,
     lost: undefined,
     outdated: false,
     changes: Changes.of(sql),
@@ -134,11 +148,21 @@ const make = (request: Request, inner: SqlConnection.Connection, scope: Scope.Cl
       inside.onCommit = listener
     },
     close: close(inside),
-    discard: discard(inside)
+    discard: discard(inside),
+    cancel: cancelRunning(inside)
   }
   leases.add(lease)
   return lease
 }
+
+/** A pool that has ended interrupts those who ask it for a connection. */
+const joined = (
+  reserving: Fiber.Fiber<SqlConnection.Connection, SqlError.SqlError>
+): Effect.Effect<SqlConnection.Connection, SqlError.SqlError> =>
+  Effect.flatMap(
+    Fiber.await(reserving),
+    (exit) => Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Effect.fail(Lost.poolEnded()) : exit
+  )
 
 /** Waits for a connection that was not there at once, no longer than the limit. */
 const waiting = (
@@ -146,7 +170,7 @@ const waiting = (
   reserving: Fiber.Fiber<SqlConnection.Connection, SqlError.SqlError>
 ): Effect.Effect<SqlConnection.Connection, SqlError.SqlError> =>
   Effect.onError(
-    withLiveClock(Effect.timeoutOrElse(Fiber.join(reserving), {
+    withLiveClock(Effect.timeoutOrElse(joined(reserving), {
       duration: limits.acquire,
       orElse: () => Effect.suspend(() => Effect.fail(onTimeout()))
     })),

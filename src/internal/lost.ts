@@ -114,6 +114,15 @@ export const inHook = (): SqlError.SqlError =>
     ))
   })
 
+/** The use of a client whose scope has closed. Not retryable: it does not come back. */
+export const poolEnded = (): SqlError.SqlError =>
+  new SqlError.SqlError({
+    reason: new SqlError.UnknownError(failure(
+      "acquire",
+      "The pool of the client has ended: its layer or scope has closed. Let what uses it end first."
+    ))
+  })
+
 /** A statement that would end the transaction behind the back of its block. */
 export const notHere = (statement: string): SqlError.SqlError =>
   new SqlError.SqlError({

@@ -1,11 +1,12 @@
 /** Makes sessions from settings, and runs programs with them. */
-import { Context, Effect, Metric, Schedule, Tracer } from "effect"
+import { Context, Effect, Metric, Schedule, type Scope, Tracer } from "effect"
 import type { SqlClient } from "effect/sql"
 import { Session } from "../Session.ts"
 import type { CommitError } from "../SessionError.ts"
 import type { Options, RunOptions, SessionMakerService } from "../SessionMaker.ts"
 import type { TransactionOptions } from "../Transaction.ts"
 import * as Catalog from "./catalog.ts"
+import * as Closing from "./closing.ts"
 import * as Core from "./core.ts"
 import { millisOf } from "./durations.ts"
 import * as Lost from "./lost.ts"
@@ -54,6 +55,8 @@ export interface Environment {
   readonly reactivity: Context.Context<never>
   readonly catalog: Catalog.Catalog
   readonly open: Set<Session["Service"]>
+  /** Set when the scope of the maker has closed: the sessions that are made from then on are closed. */
+  readonly over?: { current: boolean } | undefined
   /** The outer transaction of every session, whatever the context in which it is made: for the fixture of a test. */
   readonly fixture?: Outer.Fixture | undefined
   /** The transactions of its sessions without a bracket keep nobody out: for the session of a test. */
@@ -97,6 +100,7 @@ export const make = (environment: Environment, options: Options): SessionMakerSe
   const home = environment.fixture === undefined ? Outer.homeIn(sql) : Outer.homeWithin(environment.fixture)
   const acquire = Effect.map(home, (home) => {
     const session = Service.make(Core.make(settings, { sql, catalog, home, isShared, reactivity, siblings }))
+    if (environment.over?.current === true) Core.change(Core.coreOf(session), (state) => ({ ...state, closed: true }))
     open.add(session)
     return session
   })
@@ -126,6 +130,23 @@ export const make = (environment: Environment, options: Options): SessionMakerSe
           : { ...environment, catalog: Catalog.make(overrides.registry, sql) },
         { ...options, ...overrides, info: { ...options.info, ...overrides.info } }
       ),
-    closeAll: Effect.suspend(() => Effect.forEach(Array.from(open), (session) => session.close, { discard: true }))
+    closeAll: Effect.suspend(() => Closing.closeAll(siblings()))
   }, () => ({ _id: "SessionMaker", sessions: open.size }))
 }
+
+/** Makes a session maker that ends with its scope: its sessions are closed, and no other one can be used. */
+export const scoped = (
+  environment: Omit<Environment, "over">,
+  options: Options
+): Effect.Effect<SessionMakerService, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const over = { current: false }
+    return Effect.acquireRelease(
+      Effect.sync(() => make({ ...environment, over }, options)),
+      ({ closeAll }) =>
+        Effect.suspend(() => {
+          over.current = true
+          return closeAll
+        })
+    )
+  })

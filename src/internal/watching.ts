@@ -34,6 +34,8 @@ export interface Inside {
   /** When the timer rings. */
   due: number
   closed: boolean
+  /** COMMIT or ROLLBACK was sent. */
+  ending: boolean
   lost: SqlError.SqlError | undefined
   /** The server does not have the statements that the driver has prepared, or not for the tables as they are now. */
   outdated: boolean
@@ -66,12 +68,18 @@ const isOverDriver = (connection: unknown): connection is OverDriver =>
 
 /**
  * Asks the server to cancel the statement that runs: it would not hear that the connection has ended before it is done,
- * and keep its locks. Nobody waits for it.
+ * and keep its locks.
  */
+const cancelling = (inside: Inside): Effect.Effect<unknown> =>
+  isOverDriver(inside.inner) ? inside.inner.connection.interrupt : Effect.void
+
+/** As `cancelling`; nobody waits for it. */
 const cancel = (inside: Inside): Effect.Effect<unknown> =>
-  isOverDriver(inside.inner)
-    ? Effect.forkDetach(inside.inner.connection.interrupt, { startImmediately: true })
-    : Effect.void
+  Effect.forkDetach(cancelling(inside), { startImmediately: true })
+
+/** Cancels the statement that runs, unless it ends the transaction. */
+export const cancelRunning = (inside: Inside): Effect.Effect<unknown> =>
+  Effect.suspend(() => inside.running > 0 && !inside.ending && !inside.closed ? cancelling(inside) : Effect.void)
 
 /** The driver ends a connection that is given back while a statement of it is on its way. */
 export const discard = (inside: Inside): Effect.Effect<void> =>
