@@ -7,9 +7,7 @@ import { Context, type DateTime, Effect, Layer, type Option, type Schema, type S
 import type { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
 import type * as IdentityMap from "./IdentityMap.ts"
-import * as Blocks from "./internal/blocks.ts"
-import { coreOf } from "./internal/core.ts"
-import { servicesOf } from "./internal/levels.ts"
+import * as Layers from "./internal/layers.ts"
 import { sessionMakerTag } from "./internal/tags.ts"
 import type * as Query from "./Query.ts"
 import type { Registry } from "./Registry.ts"
@@ -29,10 +27,11 @@ import type {
   RollbackError,
   SessionClosedError,
   TargetError,
+  TransactionRequiredError,
   UsageError
 } from "./SessionError.ts"
 import type { SessionMaker } from "./SessionMaker.ts"
-import type { TransactionHandle, TransactionOptions } from "./Transaction.ts"
+import type { Propagation, TransactionHandle, TransactionOptions } from "./Transaction.ts"
 
 /**
  * The ref of an instance of an entity class: what `session.add` gives.
@@ -633,8 +632,8 @@ export interface SessionService {
    * the commit fails with is a typed error. Inside a transaction that was begun before, it is a savepoint.
    *
    * `TransactionAlreadyBegunError`, before the effect runs, if a flush or a statement outside of any block has begun a
-   * transaction: the success of this one would be no commit. Also if options are given inside an open transaction. An
-   * effect that succeeds although a flush or a statement in it has failed is rolled back, with `PendingRollbackError`.
+   * transaction: the success of this one would be no commit. Also if options are given that an open transaction does not
+   * have already. An effect that succeeds although a flush or a statement in it has failed is rolled back, with `PendingRollbackError`.
    * Code with the plain `SqlClient` joins, as in `withConnection`.
    *
    * @example
@@ -783,6 +782,17 @@ export interface GetOptions extends Partial<Query.LockOptions> {
 }
 
 /**
+ * Options of `Session.layerTransaction`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SessionLayerOptions extends TransactionOptions {
+  /** How it relates to the transaction that its fiber stands in. Default: `"required"`. */
+  readonly propagation?: Propagation | undefined
+}
+
+/**
  * The session of a program: what it loads, adds, changes and deletes, written in one transaction (Unit of Work and
  * Identity Map, Fowler; `AsyncSession` in SQLAlchemy).
  *
@@ -815,7 +825,8 @@ export class Session extends Context.Service<Session, SessionService>()("effect-
   /**
    * A session for as long as the layer lives. What was not committed by then is rolled back.
    *
-   * For reads, and for programs that commit by hand. The layer is fresh: each use of it is a session of its own.
+   * For reads, and for programs that commit by hand. The layer is fresh: each use of it is a session of its own. Built
+   * inside an open transaction of the maker's, it is the session that is there.
    *
    * @example
    * ```ts
@@ -837,12 +848,13 @@ export class Session extends Context.Service<Session, SessionService>()("effect-
    * @since 0.1.0
    */
   static readonly layer: Layer.Layer<Session, never, SessionMaker> = Layer.fresh(
-    Layer.effect(Session, Effect.flatMap(sessionMakerTag, (maker) => maker.make))
+    Layer.effectContext(Effect.flatMap(sessionMakerTag, Layers.session))
   )
 
   /**
    * A session with a transaction, for as long as the layer lives: committed if its scope ends with success, else rolled
-   * back. Code with the plain `SqlClient` joins it. Fails with `BeginError`.
+   * back. Code with the plain `SqlClient` joins it. Fails with `BeginError`. Built inside an open transaction of the
+   * maker's, it is a savepoint of that session, which flushes first; `propagation` says otherwise.
    *
    * A final flush or a commit that fails here can only be a defect, since a finalizer has no error channel: flush as
    * the last act inside the layer, or prefer `maker.withTransaction`, which fails with it.
@@ -871,15 +883,16 @@ export class Session extends Context.Service<Session, SessionService>()("effect-
    * @category layers
    * @since 0.1.0
    */
-  static readonly layerTransaction = (
-    options?: TransactionOptions
-  ): Layer.Layer<Session, BeginError, SessionMaker> =>
+  static readonly layerTransaction: {
+    (
+      options?: SessionLayerOptions & { readonly propagation?: Exclude<Propagation, "mandatory"> | undefined }
+    ): Layer.Layer<Session, BeginError | FlushFailure, SessionMaker>
+    (
+      options: SessionLayerOptions
+    ): Layer.Layer<Session, BeginError | FlushFailure | TransactionRequiredError, SessionMaker>
+  } = (options?: SessionLayerOptions): Layer.Layer<Session, never, SessionMaker> =>
+    // The overloads say which propagation fails with what.
     Layer.fresh(Layer.effectContext(
-      Effect.flatMap(sessionMakerTag, (maker) => maker.make).pipe(
-        Effect.flatMap((session) =>
-          Effect.map(Blocks.beginScoped(coreOf(session), options), (frame) =>
-            Context.add(servicesOf(frame), Session, session))
-        )
-      )
-    ))
+      Effect.flatMap(sessionMakerTag, (maker) => Layers.sessionTransaction(maker, options))
+    )) as Layer.Layer<Session, never, SessionMaker>
 }

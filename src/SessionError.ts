@@ -273,15 +273,18 @@ export class TransactionClosedError
     "TransactionClosedError",
     {
       operation: Schema.String,
-      /** The statement that was refused: it would have ended the transaction, or begun one. */
+      /**
+       * The statement that was refused: it would have ended the transaction, or begun one. The error is then the `cause` of
+       * an `SqlError`, whether the session or the plain client was to send it.
+       */
       statement: Schema.optionalKey(Schema.String)
     }
   )
 {
   override get message(): string {
     if (this.statement !== undefined) {
-      return `${this.operation}: ${this.statement} is for the session to send. Use its commit, rollback, begin, or a ` +
-        "bracket."
+      return `${this.operation}: ${this.statement} is for the session to send. Use session.commit, session.rollback, ` +
+        "session.begin or a bracket, or let the block end."
     }
     return `${this.operation}: the transaction of this block has ended. Leave the block that began it first.`
   }
@@ -289,8 +292,8 @@ export class TransactionClosedError
 
 /**
  * Fails `begin`, and brackets, when a transaction is open that they cannot be part of: one that a flush or a statement
- * has begun, or any at all for a bracket with options. Fails `commit` and `rollback` inside a plain
- * `sql.withTransaction`.
+ * has begun, or one that does not have what their `option` asks for. Fails units with `propagation: "never"`, and
+ * `commit` and `rollback` inside a plain `sql.withTransaction`.
  *
  * @example
  * ```ts
@@ -313,11 +316,58 @@ export class TransactionAlreadyBegunError extends Schema.TaggedError<Transaction
   "effect-sql-session/SessionError/TransactionAlreadyBegunError"
 )(
   "TransactionAlreadyBegunError",
-  { operation: Schema.String }
+  {
+    operation: Schema.String,
+    /** What was asked for, and only the begin of a transaction can set. */
+    option: Schema.optionalKey(Schema.String)
+  }
 ) {
   override get message(): string {
+    if (this.option === "propagation") {
+      return `${this.operation}: a transaction is open, and the propagation is "never". Call it outside of the transaction, ` +
+        `or with "requiresNew".`
+    }
+    if (this.option !== undefined) {
+      return `${this.operation}: the open transaction was begun without this \`${this.option}\`, which cannot be set ` +
+        "afterwards. Give the option to the unit that begins the transaction, or leave it out here."
+    }
     return `${this.operation}: a transaction is open in this session already. Commit it or roll it back first, or use ` +
       `beginNested (withNested) for a savepoint.`
+  }
+}
+
+/**
+ * Fails a unit with `propagation: "mandatory"` where the fiber stands in no open transaction of its maker's sessions.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Session, SessionMaker } from "effect-sql-session"
+ *
+ * class Entry extends Entity.Class<Entry>("Entry")({ id: Schema.Int }, { table: "entries", primaryKey: "id" }) {}
+ *
+ * // Only ever a part of something larger.
+ * const record = Effect.fn("record")(function*(id: number) {
+ *   const maker = yield* SessionMaker
+ *   const add = Effect.flatMap(Session, (session) => session.add(Entry, { id }))
+ *   return yield* maker.withTransaction(add, { propagation: "mandatory" }).pipe(
+ *     Effect.catchTag("TransactionRequiredError", (error) => Effect.die(error))
+ *   )
+ * })
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TransactionRequiredError
+  extends Schema.TaggedError<TransactionRequiredError>("effect-sql-session/SessionError/TransactionRequiredError")(
+    "TransactionRequiredError",
+    { operation: Schema.String }
+  )
+{
+  override get message(): string {
+    return `${this.operation}: no transaction is open here, and the propagation is "mandatory". Call it inside ` +
+      "maker.withTransaction, or leave the propagation out."
   }
 }
 
@@ -562,6 +612,8 @@ export class AcquireTimeoutError
     "AcquireTimeoutError",
     {
       timeout: Schema.Finite,
+      /** The one that asked would have waited for itself, or for a unit of work around it, and has not waited. */
+      itself: Schema.optionalKey(Schema.Boolean),
       /** The connections that the pool may have; unknown for a client that is not a `PgClient`. */
       poolSize: Schema.UndefinedOr(Schema.Finite),
       /** What the open sessions of the maker hold. The rest is held by plain statements, or by other makers. */
@@ -582,7 +634,10 @@ export class AcquireTimeoutError
       } s`
     )
     const pool = this.poolSize === undefined ? "the pool" : `the pool of ${this.poolSize}`
-    return `No connection of ${pool} came free within ${this.timeout / 1000} s. Sessions of this maker hold ` +
+    const missing = this.itself === true
+      ? `All connections of ${pool} are held by the units of work around this one, which would wait for itself.`
+      : `No connection of ${pool} came free within ${this.timeout / 1000} s.`
+    return `${missing} Sessions of this maker hold ` +
       `${held.length}${
         held.length === 0 ? "" : ` (${held.join("; ")})`
       }; what else is taken is held by plain statements ` +
@@ -795,6 +850,7 @@ export type Any =
   | LinkError
   | CommitError
   | BeginError
+  | TransactionRequiredError
   | NoResultFound
   | MultipleResultsFound
   | NotPersistentError

@@ -10,9 +10,9 @@ import * as Catalog from "./internal/catalog.ts"
 import * as Makers from "./internal/makers.ts"
 import type { Registry } from "./Registry.ts"
 import type { Session } from "./Session.ts"
-import type { BeginError, CommitError } from "./SessionError.ts"
+import type { BeginError, CommitError, TransactionAlreadyBegunError, TransactionRequiredError } from "./SessionError.ts"
 import type { SessionEvents } from "./SessionEvents.ts"
-import type { TransactionOptions } from "./Transaction.ts"
+import type { Propagation, TransactionOptions } from "./Transaction.ts"
 
 /**
  * How sessions are made.
@@ -77,17 +77,37 @@ export interface Options {
 }
 
 /**
+ * Options of `withSession`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SessionOptions {
+  /** How it relates to the transaction that its fiber stands in. Default: `"required"`. */
+  readonly propagation?: Propagation | undefined
+}
+
+/** What a unit fails with whose options ask for a propagation. */
+type Refused<O, Propagated, Error> = "propagation" extends keyof O
+  ? Extract<Propagated, O["propagation"]> extends never ? never : Error
+  : never
+
+/** Options have no other members than these. */
+type Only<O, Options> = O & { readonly [K in Exclude<keyof O, keyof Options>]: never }
+
+/**
  * Options of `withTransaction`: those of a transaction, and how it is tried again.
  *
  * @category models
  * @since 0.1.0
  */
-export interface RunOptions extends TransactionOptions {
+export interface RunOptions extends TransactionOptions, SessionOptions {
   /**
    * Tries again after a serialization failure or a deadlock (13.5 in the PostgreSQL manual), and where a migration has
    * made a prepared statement useless, each time with a new session: what the effect does beside the database must bear
    * to be done twice. `true` is up to 10 tries, with jitter; a schedule decides for itself how often and when. No other
    * error is tried again, a lost connection neither.
+   * Inside a transaction of the maker's it has no effect: only the unit that began that one can try again.
    *
    * The number of tries is the attribute `tries` of the span `SessionMaker.withTransaction`, and in the metric
    * `transactionTries`.
@@ -147,14 +167,30 @@ export interface SessionMakerService {
    * or commit that fails in there is a defect: prefer `withTransaction`.
    */
   readonly begin: Effect.Effect<Session["Service"], BeginError, Scope.Scope>
-  /** Runs an effect with a session of its own, which is closed afterwards: without `commit`, nothing is kept. */
-  readonly withSession: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Session>>
+  /**
+   * Runs an effect with a session of its own, which is closed afterwards: without `commit`, nothing is kept. Inside an
+   * open transaction of this maker's, the session is the one that is there; `propagation` says otherwise.
+   */
+  readonly withSession: <A, E, R, O extends SessionOptions = {}>(
+    effect: Effect.Effect<A, E, R>,
+    options?: Only<O, SessionOptions>
+  ) => Effect.Effect<
+    A,
+    E | Refused<O, "mandatory", TransactionRequiredError> | Refused<O, "never", TransactionAlreadyBegunError>,
+    Exclude<R, Session>
+  >
   /**
    * Runs an effect with a session of its own, in a transaction: commits after success, else rolls back. The first
    * choice.
    *
+   * Units compose: in a fiber that stands in an open transaction of this maker's, or of one that `configure` has derived
+   * from it for the same registry, it is a savepoint of that session, with the same identity map. It stands there in a
+   * bracket, in the scope of a `begin`, or in a layer. `propagation` says otherwise. An inner unit may ask for what the
+   * transaction has already: the same or a stronger isolation, and equal `settings`, `readOnly`, time limits and
+   * `confirmCommit`. For anything else it fails with `TransactionAlreadyBegunError`, which names the option.
+   *
    * It fails with what the effect fails with, and with what the begin, the last flush and the commit can:
-   * `CommitError`.
+   * `CommitError`. With `propagation: "mandatory"` also with `TransactionRequiredError`.
    *
    * @example
    * ```ts
@@ -178,10 +214,14 @@ export interface SessionMakerService {
    * })
    * ```
    */
-  readonly withTransaction: <A, E, R>(
+  readonly withTransaction: <A, E, R, O extends RunOptions = {}>(
     effect: Effect.Effect<A, E, R>,
-    options?: RunOptions
-  ) => Effect.Effect<A, E | CommitError, Exclude<R, Session>>
+    options?: Only<O, RunOptions>
+  ) => Effect.Effect<
+    A,
+    E | CommitError | Refused<O, "mandatory", TransactionRequiredError>,
+    Exclude<R, Session>
+  >
   /**
    * Gives a maker with other settings, over the same client; `info` is merged. `closeAll` of either closes the sessions
    * of both.

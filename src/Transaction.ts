@@ -4,12 +4,10 @@
  * @since 0.1.0
  */
 import { Context, type Duration, Effect, Layer, type Option } from "effect"
-import * as Blocks from "./internal/blocks.ts"
-import { coreOf, type Frame } from "./internal/core.ts"
-import { servicesOf } from "./internal/levels.ts"
+import * as Layers from "./internal/layers.ts"
 import { sessionTag } from "./internal/tags.ts"
 import type { Session } from "./Session.ts"
-import type { BeginError, CommitError, FlushFailure, RollbackError } from "./SessionError.ts"
+import type { BeginError, CommitError, FlushFailure, RollbackError, TransactionRequiredError } from "./SessionError.ts"
 
 /**
  * How a transaction is begun (`BEGIN` and `SET TRANSACTION` in the PostgreSQL manual). What is left out is as the
@@ -60,6 +58,51 @@ export interface TransactionOptions {
    * id may belong to another transaction by then. Costs one more statement. Default: as the session maker says.
    */
   readonly confirmCommit?: boolean | undefined
+}
+
+/**
+ * How a unit of work relates to the transaction that its fiber stands in: the bracket, `begin` scope or layer of a
+ * session of the same maker, or of one that `configure` derived from it.
+ *
+ * - `"required"`, the default: it becomes part of that transaction, as a savepoint of the same session with the same
+ *   identity map. Without one, it is a unit of its own.
+ * - `"requiresNew"`: it has a session, a connection and a transaction of its own, and what it commits stays when the
+ *   outer unit rolls back. Since a row that the outer unit has locked is not free before that ends, it waits for no lock
+ *   longer than three seconds (`lockTimeout` says otherwise), and the error names the outer unit. Where the outer units
+ *   hold every connection of the pool, as on PGlite, it fails at once. Inside a `TestSession` it is a savepoint.
+ * - `"mandatory"`: as `"required"`, but without such a transaction it fails with `TransactionRequiredError`.
+ * - `"never"`: with such a transaction it fails with `TransactionAlreadyBegunError`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Entity, Session, SessionMaker } from "effect-sql-session"
+ *
+ * class Attempt extends Entity.Class<Attempt>("Attempt")({ id: Schema.Int }, { table: "attempts", primaryKey: "id" }) {}
+ *
+ * // Stays, whatever becomes of the transaction around it.
+ * const logAttempt = Effect.fn("logAttempt")(function*(id: number) {
+ *   const maker = yield* SessionMaker
+ *   const add = Effect.flatMap(Session, (session) => session.add(Attempt, { id }))
+ *   yield* maker.withTransaction(add, { propagation: "requiresNew" })
+ * })
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Propagation = "required" | "requiresNew" | "mandatory" | "never"
+
+/**
+ * Options of `Transaction.layer`. A transaction of its own (`requiresNew`) takes a session of its own:
+ * `Session.layerTransaction`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TransactionLayerOptions extends TransactionOptions {
+  /** How it relates to a transaction that the session has open. Default: `"required"`. */
+  readonly propagation?: Exclude<Propagation, "requiresNew"> | undefined
 }
 
 /**
@@ -148,8 +191,9 @@ export class Transaction extends Context.Service<Transaction, TransactionHandle>
    * A transaction of the session in the context, for as long as the layer lives: committed if its scope ends with
    * success, else rolled back. Code with the plain `SqlClient` joins it.
    *
-   * Fails with `TransactionAlreadyBegunError` if one is open. A final flush or a commit that fails can only be a
-   * defect, since a finalizer has no error channel: flush as the last act inside the layer, or prefer
+   * Where the program has begun one it is a savepoint of it, which flushes first; `propagation` says otherwise. Fails with
+   * `TransactionAlreadyBegunError` if a flush or a statement has begun the one that is open, and if that does not have what
+   * the options ask for. A final flush or a commit that fails can only be a defect, since a finalizer has no error channel: flush as the last act inside the layer, or prefer
    * `session.withTransaction`, which fails with it.
    *
    * @example
@@ -169,13 +213,18 @@ export class Transaction extends Context.Service<Transaction, TransactionHandle>
    * @category layers
    * @since 0.1.0
    */
-  static readonly layer = (options?: TransactionOptions): Layer.Layer<Transaction, BeginError, Session> =>
+  static readonly layer: {
+    (
+      options?: TransactionLayerOptions & { readonly propagation?: "required" | "never" | undefined }
+    ): Layer.Layer<Transaction, BeginError | FlushFailure, Session>
+    (
+      options: TransactionLayerOptions
+    ): Layer.Layer<Transaction, BeginError | FlushFailure | TransactionRequiredError, Session>
+  } = (options?: TransactionLayerOptions): Layer.Layer<Transaction, never, Session> =>
+    // The overloads say which propagation fails with what.
     Layer.fresh(Layer.effectContext(
-      Effect.flatMap(
-        sessionTag,
-        (session) => Effect.map(Blocks.beginScoped(coreOf(session), options), (frame) => joined(frame))
-      )
-    ))
+      Effect.flatMap(sessionTag, (session) => Layers.transaction(session, options))
+    )) as Layer.Layer<Transaction, never, Session>
 
   /**
    * A savepoint of the session in the context, for as long as the layer lives: kept if its scope ends with success,
@@ -199,14 +248,6 @@ export class Transaction extends Context.Service<Transaction, TransactionHandle>
    * @since 0.1.0
    */
   static readonly layerNested: Layer.Layer<Transaction, FlushFailure | BeginError, Session> = Layer.fresh(
-    Layer.effectContext(
-      Effect.flatMap(
-        sessionTag,
-        (session) => Effect.map(Blocks.beginNestedScoped(coreOf(session)), (frame) => joined(frame))
-      )
-    )
+    Layer.effectContext(Effect.flatMap(sessionTag, Layers.nested))
   )
 }
-
-const joined = (frame: Frame): Context.Context<Transaction> =>
-  Context.add(servicesOf(frame), Transaction, frame.handle!())

@@ -116,12 +116,27 @@ layer(world)((it) => {
       assert.lengthOf(yield* names, 2)
     }))
 
-  it.effect("Transaction.layer in an open transaction fails with TransactionAlreadyBegunError", () =>
+  it.effect("Transaction.layer in an open transaction is a savepoint, unless its propagation is never", () =>
     Effect.gen(function*() {
+      yield* emptied
       const maker = yield* SessionMaker
       yield* maker.withTransaction(Effect.gen(function*() {
-        const error = yield* Effect.flip(Effect.provide(Effect.void, Transaction.layer()))
+        const error = yield* Effect.flip(Effect.provide(Effect.void, Transaction.layer({ propagation: "never" })))
         assert.strictEqual(error._tag, "TransactionAlreadyBegunError")
+        yield* Effect.ignore(failing(add("undone")).pipe(Effect.provide(Transaction.layer())))
+        yield* Effect.gen(function*() {
+          assert.isTrue((yield* Transaction).nested)
+          yield* add("kept")
+        }).pipe(Effect.provide(Transaction.layer()))
+      }))
+      assert.deepStrictEqual(yield* names, ["kept"])
+      yield* maker.withSession(Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.provide(Effect.void, Transaction.layer({ propagation: "mandatory" })))
+        assert.strictEqual(error._tag, "TransactionRequiredError")
+        yield* add("autobegun")
+        yield* Effect.flatMap(Session, (session) => session.flush)
+        const autobegun = yield* Effect.flip(Effect.provide(Effect.void, Transaction.layer()))
+        assert.strictEqual(autobegun._tag, "TransactionAlreadyBegunError")
       }))
     }))
 

@@ -1,7 +1,7 @@
 /** Statements of a program that would end the session's transaction behind its back. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Option, Stream } from "effect"
-import { Query } from "effect-sql-session"
+import { Query, SessionError } from "effect-sql-session"
 import type { SessionService } from "effect-sql-session/Session"
 import { SqlClient } from "effect/sql"
 import { Tag } from "./fixtures/domain.ts"
@@ -13,7 +13,8 @@ const refusedAs = Effect.fnUntraced(function*(session: SessionService, text: str
   const sql = yield* SqlClient.SqlClient
   const [error, log] = yield* recorded(Effect.flip(session.execute(sql.unsafe(text))))
   assert.deepStrictEqual(log, [])
-  return error._tag === "TransactionClosedError" ? error.statement : error
+  const cause = error._tag === "SqlError" ? error.reason.cause : undefined
+  return cause instanceof SessionError.TransactionClosedError ? cause.statement : error
 })
 
 /** The number of the transaction on the server. */
@@ -47,7 +48,7 @@ layer(blog)("a raw statement", (it) => {
         ["COMMIT;", "COMMIT"]
       ] as const
     ) {
-      it.effect(`is a TransactionClosedError that names it, and nothing is sent: ${JSON.stringify(text)}`, () =>
+      it.effect(`is an SqlError that names it, and nothing is sent: ${JSON.stringify(text)}`, () =>
         withSession((session) =>
           Effect.gen(function*() {
             assert.strictEqual(yield* refusedAs(session, text), statement)
@@ -79,7 +80,7 @@ layer(blog)("a raw statement", (it) => {
           const sql = yield* SqlClient.SqlClient
           const error = yield* Effect.flip(session.execute(sql`COMMIT`))
           assert.include(error.message, "COMMIT")
-          assert.include(error.message, "commit, rollback, begin")
+          assert.include(error.message, "session.commit, session.rollback, session.begin")
         })
       ))
 
@@ -97,8 +98,8 @@ layer(blog)("a raw statement", (it) => {
               Stream.runDrain(session.stream(commit)),
               Stream.runDrain(session.streamScalars(commit))
             ]
-          ) assert.strictEqual(yield* tagOf(run), "TransactionClosedError")
-          assert.strictEqual(yield* tagOf(session.one(commit)), "TransactionClosedError")
+          ) assert.strictEqual(yield* tagOf(run), "SqlError")
+          assert.strictEqual(yield* tagOf(session.one(commit)), "SqlError")
         })
       ))
 
@@ -108,7 +109,7 @@ layer(blog)("a raw statement", (it) => {
           const sql = yield* SqlClient.SqlClient
           for (const text of ["COMMIT", "ROLLBACK"]) {
             const [tag, log] = yield* recorded(tagOf(session.execute(sql`${sql.literal(text)}`)))
-            assert.deepStrictEqual([tag, log], ["TransactionClosedError", []])
+            assert.deepStrictEqual([tag, log], ["SqlError", []])
           }
         })
       ))
@@ -125,6 +126,9 @@ layer(blog)("a raw statement", (it) => {
               const error = yield* Effect.flip(sql.unsafe(text))
               assert.include(error.message, "session.commit")
               assert.isFalse(error.isRetryable)
+              // The session refuses it by the same error.
+              const own = yield* Effect.flip(session.execute(sql.unsafe(text)))
+              assert.deepStrictEqual([own._tag, own.message], [error._tag, error.message])
               return Option.getOrThrow(yield* session.transaction)
             }))
             assert.strictEqual(yield* transaction.outcome, "committed")
@@ -191,9 +195,9 @@ layer(blog)("a raw statement", (it) => {
         const sql = yield* SqlClient.SqlClient
         yield* session.add(Tag, { label: "flushed" })
         yield* session.flush
-        assert.strictEqual(yield* tagOf(session.all(Query.fromStatement(Tag, sql`COMMIT`))), "TransactionClosedError")
+        assert.strictEqual(yield* tagOf(session.all(Query.fromStatement(Tag, sql`COMMIT`))), "SqlError")
         const compiled = Query.fromCompiled(Tag, { sql: "ROLLBACK", parameters: [] })
-        assert.strictEqual(yield* tagOf(session.all(compiled)), "TransactionClosedError")
+        assert.strictEqual(yield* tagOf(session.all(compiled)), "SqlError")
         yield* session.commit
         assert.deepStrictEqual(yield* labels, ["flushed"])
       })

@@ -77,21 +77,25 @@ layer(blog)((it) => {
         })
       ))
 
-    it.effect("in withTransaction has a session of its own", () =>
-      withMaker((maker) =>
-        Effect.gen(function*() {
-          yield* maker.withTransaction(Effect.gen(function*() {
-            const outer = yield* Session
-            yield* addAda
-            yield* Effect.ignore(maker.withTransaction(Effect.gen(function*() {
-              assert.notStrictEqual(yield* Session, outer)
+    it.effect(
+      "in withTransaction is a savepoint of the session that is there",
+      () =>
+        withMaker((maker) =>
+          Effect.gen(function*() {
+            yield* maker.withTransaction(Effect.gen(function*() {
+              const outer = yield* Session
               yield* addAda
-              return yield* Effect.fail("undo")
-            })))
-          }))
-          assert.deepStrictEqual(yield* names, ["Ada"])
-        })
-      ), 5000)
+              yield* Effect.ignore(maker.withTransaction(Effect.gen(function*() {
+                assert.strictEqual(yield* Session, outer)
+                yield* addAda
+                return yield* Effect.fail("undo")
+              })))
+            }))
+            assert.deepStrictEqual(yield* names, ["Ada"])
+          })
+        ),
+      5000
+    )
 
     it.effect("does not try again without retry, nor with retry after other errors", () =>
       withMaker((maker) =>

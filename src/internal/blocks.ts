@@ -1,5 +1,5 @@
 /** The blocks of a program that run in a transaction: brackets, and those that end with a scope. */
-import { Cause, Context, Effect, Exit, Scope } from "effect"
+import { Cause, type Context, Effect, Exit, Scope } from "effect"
 import type { SqlError } from "effect/sql"
 import {
   type BeginError,
@@ -25,12 +25,11 @@ import {
   openNested,
   servicesOf
 } from "./levels.ts"
-import { asksForMore } from "./options.ts"
-import { inOuter } from "./outer.ts"
 import { exclusive, exclusiveKept, insideOf, type Restore } from "./places.ts"
 import { printingAs } from "./printing.ts"
+import { unbeginnable, unsatisfied } from "./satisfying.ts"
 import * as Stack from "./stack.ts"
-import { ancestry, entering, newestFiber, OpenBlocks, tupleOf } from "./standing.ts"
+import { ancestry, entering, newestFiber, openBlock, tupleOf } from "./standing.ts"
 
 /** The level of a block: one that it has begun, or the one of the program that it is to be a savepoint of. */
 interface Begun {
@@ -38,30 +37,51 @@ interface Begun {
   readonly joins: boolean
 }
 
+/** A transaction that an inner unit was to become part of, and that has ended meanwhile. */
+export class Gone {
+  readonly _tag = "Gone"
+}
+
+/** How a block relates to a transaction that is open. */
+interface Joining {
+  readonly operation: string
+  readonly options: TransactionOptions | undefined
+  readonly owners: ReadonlyArray<AnyFiber>
+  /** It is to be part of one, and begins none. */
+  readonly isPart: boolean
+}
+
+/** Whether the success of a block would be no commit, of the transaction that a flush has begun. */
+const isOfNobody = (core: Core, place: Frame | "idle", isPart: boolean): boolean => {
+  const root = stateOf(core).frames[0]
+  return root?.kind === "auto" && !(isPart && place !== "idle" && place.id !== root.id)
+}
+
 /** Begins a transaction, or finds the one that the program has begun. Must run uninterruptibly. */
 const beginOrJoin = (
   core: Core,
-  operation: string,
   restore: Restore,
-  options: TransactionOptions | undefined,
-  owners: ReadonlyArray<AnyFiber>
-): Effect.Effect<Begun, BeginError> =>
+  { isPart, operation, options, owners }: Joining
+): Effect.Effect<Begun, BeginError | Gone> =>
   Effect.tap(
-    exclusiveKept(core, operation, restore, (place): Effect.Effect<Begun, BeginError> => {
-      const hasOptions = asksForMore(options)
-      const root = stateOf(core).frames[0]
-      if (root?.kind === "auto" || (hasOptions && (root !== undefined || inOuter(core)))) {
-        return Effect.fail(new TransactionAlreadyBegunError({ operation }))
-      }
-      return place === "idle"
-        ? Effect.map(
-          beginRoot(core, restore, { kind: "explicit", options, owners }),
-          (frame) => ({ frame, joins: false })
-        )
-        : Effect.succeed({ frame: place, joins: true })
+    exclusiveKept(core, operation, restore, (place): Effect.Effect<Begun, BeginError | Gone> => {
+      if (isPart && place === "idle") return Effect.fail(new Gone())
+      if (isOfNobody(core, place, isPart)) return Effect.fail(new TransactionAlreadyBegunError({ operation }))
+      const missing = place === "idle" ? unbeginnable(core, options) : unsatisfied(core, options)
+      return Effect.flatMap(restore(missing), (option): Effect.Effect<Begun, BeginError> => {
+        if (option !== undefined) return Effect.fail(new TransactionAlreadyBegunError({ operation, option }))
+        return place === "idle"
+          ? Effect.map(
+            beginRoot(core, restore, { kind: "explicit", options, owners }),
+            (frame) => ({ frame, joins: false })
+          )
+          : Effect.succeed({ frame: place, joins: true })
+      })
     }),
     ({ frame }) => frame.lock.release(1)
   )
+
+const isGone = (u: unknown): u is Gone => u instanceof Gone
 
 /** Begins a transaction that the program ends. Must run uninterruptibly. */
 const begin = (
@@ -72,9 +92,38 @@ const begin = (
   owners: ReadonlyArray<AnyFiber>
 ): Effect.Effect<Frame, BeginError> =>
   Effect.flatMap(
-    beginOrJoin(core, operation, restore, options, owners),
+    Effect.catchIf(beginOrJoin(core, restore, { operation, options, owners, isPart: false }), isGone, Effect.die),
     ({ frame, joins }) => joins ? Effect.fail(new TransactionAlreadyBegunError({ operation })) : Effect.succeed(frame)
   )
+
+/**
+ * Begins a transaction, or a savepoint of the one that the program has begun. Must run uninterruptibly. What is to be
+ * part of a transaction that has ended is told that it is gone.
+ */
+const beginOrNest = (
+  core: Core,
+  restore: Restore,
+  joining: Joining
+): Effect.Effect<Frame, BeginError | FlushFailure | Gone> => {
+  const found = beginOrJoin(core, restore, joining)
+  const present = joining.isPart
+    ? Effect.catchTag(found, ["TransactionClosedError", "SessionClosedError"], () => Effect.fail(new Gone()))
+    : found
+  return Effect.flatMap(
+    present,
+    ({ frame, joins }): Effect.Effect<Frame, BeginError | FlushFailure | Gone> =>
+      !joins ? Effect.succeed(frame) : Effect.flatMap(
+        restore(frame.lock.withPermit(flush(core))),
+        () =>
+          Effect.catchIf(
+            openNested(core, restore, frame, joining.owners),
+            // The transaction ended while the savepoint waited for its turn: there is one of its own to begin.
+            () => !isOpen(core, frame),
+            () => beginOrNest(core, restore, joining)
+          )
+      )
+  )
+}
 
 /** A savepoint would wait for the operation that runs the hook. */
 const notInHook = (core: Core, operation: string): Effect.Effect<void, TransactionClosedError> =>
@@ -211,23 +260,28 @@ export const withTransaction = <A, E, R>(
   options: TransactionOptions | undefined
 ): Effect.Effect<A, E | CommitError, R> => {
   const operation = "Session.withTransaction"
-  const open = (restore: Restore): Effect.Effect<Frame, CommitError> =>
-    Effect.flatMap(
-      beginOrJoin(core, operation, restore, options, []),
-      ({ frame, joins }) =>
-        !joins ? Effect.succeed(frame) : Effect.flatMap(
-          restore(frame.lock.withPermit(flush(core))),
-          () =>
-            Effect.catchIf(
-              openNested(core, restore, frame, []),
-              // The transaction ended while the savepoint waited for its turn: there is one of its own to begin.
-              () => !isOpen(core, frame),
-              () => open(restore)
-            )
-        )
-    )
-  return bracket(core, operation, open, effect)
+  const joining = { operation, options, owners: [], isPart: false }
+  return bracket(
+    core,
+    operation,
+    (restore) => Effect.catchIf(beginOrNest(core, restore, joining), isGone, Effect.die),
+    effect
+  )
 }
+
+/** Runs an effect as part of the transaction in which its fiber stands: in a savepoint of it. */
+export const asPart = <A, E, R>(
+  core: Core,
+  operation: string,
+  effect: Effect.Effect<A, E, R>,
+  options: TransactionOptions | undefined
+): Effect.Effect<A, E | CommitError | Gone, R> =>
+  bracket(
+    core,
+    operation,
+    (restore) => beginOrNest(core, restore, { operation, options, owners: [], isPart: true }),
+    effect
+  )
 
 const scoped = <E>(
   core: Core,
@@ -261,7 +315,7 @@ const scopedBlock = <E>(
             { core, id: frame.id, owners, since, isRoot, within: tupleOf(core.sql, fiber) },
             () => ({ _id: "Block" })
           )
-          fiber.setContext(Context.add(fiber.context, OpenBlocks, [...fiber.getRef(OpenBlocks), block]))
+          openBlock(fiber, block)
           return frame
         })
     )
@@ -277,6 +331,37 @@ export const beginScoped = (
     "Session.begin",
     true,
     (restore, owners) => begin(core, "Session.begin", restore, options, owners)
+  )
+
+/** Begins a transaction, or a savepoint of the one that the program has begun, which ends with the scope. */
+export const beginOrNestScoped = (
+  core: Core,
+  operation: string,
+  options: TransactionOptions | undefined
+): Effect.Effect<Frame, BeginError | FlushFailure, Scope.Scope> =>
+  scopedBlock(
+    core,
+    operation,
+    stateOf(core).frames.length === 0,
+    (restore, owners) =>
+      Effect.catchIf(
+        beginOrNest(core, restore, { operation, options, owners, isPart: false }),
+        isGone,
+        Effect.die
+      )
+  )
+
+/** As `asPart`, for a savepoint that ends with the scope. */
+export const asPartScoped = (
+  core: Core,
+  operation: string,
+  options: TransactionOptions | undefined
+): Effect.Effect<Frame, BeginError | FlushFailure | Gone, Scope.Scope> =>
+  scopedBlock(
+    core,
+    operation,
+    false,
+    (restore, owners) => beginOrNest(core, restore, { operation, options, owners, isPart: true })
   )
 
 /** Begins a savepoint that ends with the scope. */

@@ -16,7 +16,7 @@ import type { Registry } from "../Registry.ts"
 import type { Session } from "../Session.ts"
 import type { SessionEvents } from "../SessionEvents.ts"
 import * as SessionState from "../SessionState.ts"
-import type { TransactionHandle } from "../Transaction.ts"
+import type { TransactionHandle, TransactionOptions } from "../Transaction.ts"
 import type { Catalog } from "./catalog.ts"
 import type * as Lease from "./lease.ts"
 import type { Parked } from "./parked.ts"
@@ -69,6 +69,8 @@ export interface Frame {
   readonly failure: Cause.Cause<unknown> | undefined
   readonly parked: Parked | undefined
   readonly handle: (() => TransactionHandle) | undefined
+  /** What a root was begun with. */
+  readonly begun?: TransactionOptions | undefined
 }
 
 /** What stays known of a level after its end. */
@@ -76,6 +78,8 @@ export interface Level {
   /** The program has ended it before its block did. */
   endedByHand: boolean
   parked: Parked | undefined
+  /** The settings of the server that were there before, to be set again at a commit that ends no transaction. */
+  restores: ReadonlyArray<readonly [name: string, value: string]>
   /** What the contexts of its programs know it by. */
   readonly mark: Mark
 }
@@ -94,7 +98,7 @@ export interface Mark {
 
 export const level = (session: number | undefined): Level => {
   const mark: Mark = { session, above: undefined, level: undefined }
-  mark.level = { endedByHand: false, parked: undefined, mark }
+  mark.level = { endedByHand: false, parked: undefined, restores: [], mark }
   return mark.level
 }
 
@@ -147,6 +151,16 @@ export interface Home {
   readonly level: OpenLevel
   /** Who made the session. */
   readonly maker: Owned
+  /** The transaction is that of a test: a root in it takes options as if it began one. */
+  readonly isFixture: boolean
+}
+
+/** What is around a session of its own. */
+export interface Apart {
+  /** The connections that the units around hold. */
+  readonly held: number
+  /** What they are called in errors. */
+  readonly name: string
 }
 
 /** The connection of the open transaction. */
@@ -201,6 +215,8 @@ export interface Core extends Settings, Inspectable.Inspectable {
   readonly home: Home | undefined
   /** Its transactions without a bracket keep nobody out: for the session of a test. */
   readonly isShared: boolean
+  /** The units of work around it, if it was made to have a connection of its own nevertheless. */
+  readonly apart: Apart | undefined
   /** The `Reactivity` that the client was built with, so that `sql.reactive` hears of commits. */
   readonly reactivity: Context.Context<never>
   /** What operations that wait for their turn will read: the one before them reads it too. */
@@ -259,13 +275,14 @@ export interface Surroundings {
   readonly catalog: Catalog
   readonly home: Home | undefined
   readonly isShared: boolean
+  readonly apart: Apart | undefined
   readonly reactivity: Context.Context<never>
   readonly siblings: () => ReadonlyArray<Core>
 }
 
 export const make = (
   settings: Settings,
-  { catalog, home, isShared, reactivity, siblings, sql }: Surroundings
+  { apart, catalog, home, isShared, reactivity, siblings, sql }: Surroundings
 ): Core => {
   const core: Core = {
     ...settings,
@@ -282,6 +299,7 @@ export const make = (
     place: "",
     home,
     isShared,
+    apart,
     reactivity,
     ref: Ref.makeUnsafe(initial),
     lock: Semaphore.makeUnsafe(1),

@@ -107,6 +107,8 @@ export interface Request {
   readonly leases: Set<Lease>
   /** What the one who waits too long is told. */
   readonly onTimeout: () => SqlError.SqlError
+  /** What the one who would wait for itself is told at once. */
+  readonly refusal: () => SqlError.SqlError | undefined
 }
 
 const make = (request: Request, inner: SqlConnection.Connection, scope: Scope.Closeable): Lease => {
@@ -164,18 +166,20 @@ const joined = (
     (exit) => Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Effect.fail(Lost.poolEnded()) : exit
   )
 
-/** Waits for a connection that was not there at once, no longer than the limit. */
+/** Waits for a connection that was not there at once, no longer than the limit, and not for one that cannot come. */
 const waiting = (
-  { limits, onTimeout }: Request,
+  { limits, onTimeout, refusal }: Request,
   reserving: Fiber.Fiber<SqlConnection.Connection, SqlError.SqlError>
 ): Effect.Effect<SqlConnection.Connection, SqlError.SqlError> =>
-  Effect.onError(
-    withLiveClock(Effect.timeoutOrElse(joined(reserving), {
-      duration: limits.acquire,
-      orElse: () => Effect.suspend(() => Effect.fail(onTimeout()))
-    })),
-    () => Fiber.interrupt(reserving)
-  )
+  Effect.suspend(() => {
+    const refused = refusal()
+    return refused !== undefined ? Effect.fail(refused) : withLiveClock(
+      Effect.timeoutOrElse(joined(reserving), {
+        duration: limits.acquire,
+        orElse: () => Effect.suspend(() => Effect.fail(onTimeout()))
+      })
+    )
+  }).pipe(Effect.onError(() => Fiber.interrupt(reserving)))
 
 /**
  * Waits for a connection of the pool, no longer than its limit. The wait can be interrupted; nothing is left of it. Most

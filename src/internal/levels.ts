@@ -19,7 +19,7 @@ import * as Events from "./events.ts"
 import * as Flush from "./flush.ts"
 import { lostIn } from "./lost.ts"
 import * as Opening from "./opening.ts"
-import { settingsStatement } from "./options.ts"
+import * as Options from "./options.ts"
 import type * as Parked from "./parked.ts"
 import { exclusive, insideOf, outlivedError, type Restore } from "./places.ts"
 import { printingAs } from "./printing.ts"
@@ -86,16 +86,46 @@ export const beginRoot = (
     Opening.openRoot(core, restore, begin, (id) => handleOf(core, id, undefined, false)),
     (frame) =>
       Effect.onError(
-        restore(Effect.andThen(applySettings(core, begin.options), Events.afterBegin(core))),
+        restore(Effect.andThen(applySettings(core, frame, begin.options), Events.afterBegin(core))),
         () => Effect.ignore(rollbackRoot(core, frame))
       )
   )
 
-/** What the options set for this transaction alone. */
-const applySettings = (core: Core, options: TransactionOptions | undefined): Effect.Effect<void, SqlError.SqlError> => {
-  const statement = settingsStatement(options)
-  return statement === undefined ? Effect.void : Effect.asVoid(values(core, statement.sql, statement.parameters))
+const ask = (core: Core, { parameters, sql }: Options.Prepared) => values(core, sql, parameters)
+
+/** A unit beside others waits for no lock longer than this, in milliseconds: it may be theirs. */
+const lockLimit = "3000"
+
+/** What is set for a root alone. One that is a savepoint in an outer transaction is begun with what that has already. */
+const settingsFor = ({ apart, home }: Core, options: TransactionOptions | undefined): Options.Settings => {
+  if (home !== undefined && !home.isFixture) return []
+  const settings = Options.settingsOf(options)
+  if (apart !== undefined && options?.lockTimeout === undefined) return [...settings, ["lock_timeout", lockLimit]]
+  // Of a savepoint, the server takes this back at its end (SET TRANSACTION in the PostgreSQL manual).
+  return home !== undefined && options?.readOnly === true ? [...settings, ["transaction_read_only", "on"]] : settings
 }
+
+const applySettings = (
+  core: Core,
+  { id }: Frame,
+  options: TransactionOptions | undefined
+): Effect.Effect<void, SqlError.SqlError> => {
+  const settings = settingsFor(core, options)
+  if (settings.length === 0) return Effect.void
+  const set = Effect.asVoid(ask(core, Options.setStatement(settings)))
+  if (core.home === undefined) return set
+  const names = settings.map(([name]) => name).filter((name) => name !== "transaction_read_only")
+  const remembered = names.length === 0 ?
+    Effect.void :
+    Effect.map(ask(core, Options.showStatement(names)), ([row = []]) => {
+      id.restores = names.map((name, index) => [name, row[index] as string | null ?? ""])
+    })
+  return Effect.andThen(remembered, set)
+}
+
+/** The release of a savepoint keeps what was set in it, until the end of the transaction. */
+const restoreSettings = (core: Core, { id: { restores } }: Frame): Effect.Effect<void, SqlError.SqlError> =>
+  restores.length === 0 ? Effect.void : Effect.asVoid(ask(core, Options.setStatement(restores)))
 
 /** Begins the transaction that a statement needs, if there is none. */
 export const ensureBegun = (core: Core): Effect.Effect<void, SqlError.SqlError | SessionEventError | UsageError> =>
@@ -139,24 +169,29 @@ const bothOf = <E>(one: Effect.Effect<void, E>, other: Effect.Effect<void, E>): 
   Effect.flatMap(Effect.exit(one), (exit) => Effect.andThen(other, exit))
 
 const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> =>
-  Effect.uninterruptible(Effect.flatMap(frame.parked!.commit, (exit): Effect.Effect<void, CommitError> => {
-    const { unit } = stateOf(core)
-    if (Exit.isSuccess(exit)) {
-      Stack.settle(core, (unit) => SessionState.committed(unit, core.expireOnCommit))
-      return Effect.andThen(
-        Reacting.tell(core, unit),
-        bothOf(
-          Events.onTransition(core, "over", () => Events.ending(unit, "commit")),
-          Events.afterCommit(core)
-        )
-      )
-    }
-    Stack.settle(core, SessionState.rolledBack)
-    const { outcome, transactionId } = frame.parked!.lease?.ended() ?? { outcome: "rolledBack" }
-    return outcome === "unknown"
-      ? Effect.fail(new CommitOutcomeUnknown({ transactionId, cause: Cause.squash(wholeCause(exit)) }))
-      : failureFrom(exit)
-  }))
+  Effect.uninterruptible(
+    Effect.flatMap(
+      Effect.andThen(restoreSettings(core, frame), frame.parked!.commit),
+      (exit): Effect.Effect<void, CommitError> => {
+        const { unit } = stateOf(core)
+        if (Exit.isSuccess(exit)) {
+          Stack.settle(core, (unit) => SessionState.committed(unit, core.expireOnCommit))
+          return Effect.andThen(
+            Reacting.tell(core, unit),
+            bothOf(
+              Events.onTransition(core, "over", () => Events.ending(unit, "commit")),
+              Events.afterCommit(core)
+            )
+          )
+        }
+        Stack.settle(core, SessionState.rolledBack)
+        const { outcome, transactionId } = frame.parked!.lease?.ended() ?? { outcome: "rolledBack" }
+        return outcome === "unknown"
+          ? Effect.fail(new CommitOutcomeUnknown({ transactionId, cause: Cause.squash(wholeCause(exit)) }))
+          : failureFrom(exit)
+      }
+    )
+  )
 
 const rollbackRoot = (core: Core, frame: Frame): Effect.Effect<void, SessionEventError> =>
   Effect.uninterruptible(Effect.flatMap(frame.parked!.rollback, () => {

@@ -1,6 +1,7 @@
 /** Tells the loss of a connection from the errors of a statement. */
 import { type Cause, Effect, Stream } from "effect"
 import { type SqlConnection, SqlError } from "effect/sql"
+import { TransactionClosedError } from "../SessionError.ts"
 import * as Secrets from "./secrets.ts"
 
 /**
@@ -68,17 +69,37 @@ export const classified = (thrown: SqlError.SqlError): SqlError.SqlError => {
 }
 
 /** A connection whose errors are classified. */
-export const classifying = (inner: SqlConnection.Connection): SqlConnection.Connection => {
-  const told = <A, R>(run: Effect.Effect<A, SqlError.SqlError, R>) => Effect.mapError(run, classified)
+export const classifying = (inner: SqlConnection.Connection): SqlConnection.Connection => mapping(inner, classified)
+
+/** A connection whose errors say something else. */
+const mapping = (
+  inner: SqlConnection.Connection,
+  map: (error: SqlError.SqlError) => SqlError.SqlError
+): SqlConnection.Connection => {
+  const told = <A, R>(run: Effect.Effect<A, SqlError.SqlError, R>) => Effect.mapError(run, map)
   return {
     execute: (sql, params, transform) => told(inner.execute(sql, params, transform)),
     executeRaw: (sql, params) => told(inner.executeRaw(sql, params)),
     executeValues: (sql, params) => told(inner.executeValues(sql, params)),
     executeValuesUnprepared: (sql, params) => told(inner.executeValuesUnprepared(sql, params)),
     executeUnprepared: (sql, params, transform) => told(inner.executeUnprepared(sql, params, transform)),
-    executeStream: (sql, params, transform) => Stream.mapError(inner.executeStream(sql, params, transform), classified)
+    executeStream: (sql, params, transform) => Stream.mapError(inner.executeStream(sql, params, transform), map)
   }
 }
+
+/** The connection of a unit beside others: what it waits for in vain may be theirs, and then nobody else can end it. */
+export const beside = (inner: SqlConnection.Connection, outer: string): SqlConnection.Connection =>
+  mapping(inner, (error) =>
+    error.reason._tag !== "LockTimeoutError" ? error : new SqlError.SqlError({
+      reason: new SqlError.LockTimeoutError({
+        cause: error.reason.cause,
+        message:
+          `${error.reason.message ?? "A lock was not free in time"} (this unit has a transaction of its own, inside ` +
+          `${outer}: a row that is locked or changed there is not free before that unit ends. Do the work in the outer ` +
+          "unit, or before it locks the row)",
+        operation: error.reason.operation
+      })
+    }))
 
 const failure = (operation: string, message: string): {
   readonly cause: Error
@@ -124,14 +145,12 @@ export const poolEnded = (): SqlError.SqlError =>
   })
 
 /** A statement that would end the transaction behind the back of its block. */
-export const notHere = (statement: string): SqlError.SqlError =>
-  new SqlError.SqlError({
-    reason: new SqlError.UnknownError(failure(
-      "execute",
-      `${statement} is not sent here: the transaction belongs to a session, which ends it. Use session.commit or ` +
-        "session.rollback, or let the block end."
-    ))
+export const notHere = (statement: string): SqlError.SqlError => {
+  const cause = new TransactionClosedError({ operation: "execute", statement })
+  return new SqlError.SqlError({
+    reason: new SqlError.UnknownError({ cause, message: cause.message, operation: "execute" })
   })
+}
 
 const changed = new WeakSet<SqlError.SqlError>()
 

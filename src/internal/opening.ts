@@ -127,7 +127,8 @@ const openRootIn = (
           snapshot: stateOf(core).unit,
           failure: undefined,
           parked,
-          handle: once(() => handleOf(id))
+          handle: once(() => handleOf(id)),
+          begun: { ...options, confirmCommit: options?.confirmCommit ?? (ownsCommit(core) && core.confirmCommit) }
         }
         id.parked = parked
         change(core, (state) => ({ ...state, frames: [frame], failure: undefined }))
@@ -135,6 +136,9 @@ const openRootIn = (
       })
     )
   })
+
+/** Whether a commit of the session is one, or counts as one, and not only the release of a savepoint. */
+const ownsCommit = ({ home }: Core): boolean => home === undefined || home.isFixture
 
 const opening = (context: Context.Context<never>, opening: Gate.Opening): Context.Context<never> =>
   Context.add(context, Gate.Opens, opening) as Context.Context<never>

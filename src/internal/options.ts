@@ -33,31 +33,23 @@ export const beginStatement = (options: TransactionOptions | undefined): string 
 const longest = 2_147_483_647
 
 /** Milliseconds as the server takes them: an endless limit is none. */
-const limit = (name: string, option: string, value: Duration.Input | undefined): ReadonlyArray<string> => {
+const limit = (
+  name: string,
+  option: string,
+  value: Duration.Input | undefined
+): Settings => {
   if (value === undefined) return []
   const millis = millisOf(option, value)
-  return [name, millis === Infinity ? "0" : String(Math.min(Math.ceil(millis), longest))]
+  return [[name, millis === Infinity ? "0" : String(Math.min(Math.ceil(millis), longest))]]
 }
 
-interface Prepared {
+export interface Prepared {
   readonly sql: string
   readonly parameters: ReadonlyArray<string>
 }
 
-/** The statement that sets what holds for this transaction alone; none without such options. */
-export const settingsStatement = (options: TransactionOptions | undefined): Prepared | undefined => {
-  const parameters = [
-    ...Object.entries(options?.settings ?? {}).flatMap((setting) => setting),
-    ...limit("statement_timeout", "statementTimeout", options?.statementTimeout),
-    ...limit("lock_timeout", "lockTimeout", options?.lockTimeout)
-  ]
-  if (parameters.length === 0) return undefined
-  const calls = Array.from(
-    { length: parameters.length / 2 },
-    (_, index) => `set_config($${2 * index + 1}, $${2 * index + 2}, true)`
-  )
-  return { sql: `SELECT ${calls.join(", ")}`, parameters }
-}
+/** Names of settings of the server, with their values. */
+export type Settings = ReadonlyArray<readonly [name: string, value: string]>
 
 /** The settings that decide which table a name stands for. */
 const deciding: ReadonlySet<string> = new Set(["search_path", "role", "session_authorization"])
@@ -70,6 +62,21 @@ export const placeOf = (options: TransactionOptions | undefined): string => {
   return places.length === 0 ? "" : JSON.stringify(places.sort(([a], [b]) => a < b ? -1 : 1))
 }
 
-/** Whether options ask for anything that only the begin of a transaction can give. */
-export const asksForMore = (options: TransactionOptions | undefined): boolean =>
-  beginStatement(options) !== undefined || settingsStatement(options) !== undefined
+/** What the options set for this transaction alone. */
+export const settingsOf = (options: TransactionOptions | undefined): Settings => [
+  ...Object.entries(options?.settings ?? {}),
+  ...limit("statement_timeout", "statementTimeout", options?.statementTimeout),
+  ...limit("lock_timeout", "lockTimeout", options?.lockTimeout)
+]
+
+/** The statement that sets what holds for this transaction alone. */
+export const setStatement = (settings: Settings): Prepared => ({
+  sql: `SELECT ${settings.map((_, index) => `set_config($${2 * index + 1}, $${2 * index + 2}, true)`).join(", ")}`,
+  parameters: settings.flatMap((setting) => setting)
+})
+
+/** The statement that reads what is set now. */
+export const showStatement = (names: ReadonlyArray<string>): Prepared => ({
+  sql: `SELECT ${names.map((_, index) => `current_setting($${index + 1}, true)`).join(", ")}`,
+  parameters: names
+})

@@ -137,21 +137,27 @@ export const homeIn = (sql: SqlClient.SqlClient): Effect.Effect<Home | undefined
     return Effect.flatMap(currentOf(sql, tuple, fiber), (transaction) =>
       transaction === undefined
         ? Effect.undefined
-        : homeAt(transaction, levelAround(transaction, tuple, fiber), fiber))
+        : homeAt(transaction, levelAround(transaction, tuple, fiber), fiber, false))
   })
 
 /** The level itself, or the nearest around it with services that are known. */
 const homeAt = (
   transaction: ClientTransaction,
   at: OpenLevel | undefined,
-  fiber: AnyFiber
+  fiber: AnyFiber,
+  isFixture: boolean
 ): Effect.Effect<Home | undefined> => {
   const { levels } = transaction
   const level = levels.slice(0, at === undefined ? 0 : levels.indexOf(at) + 1).findLast(({ services }) =>
     services !== undefined
   )
   if (level === undefined) return Effect.undefined
-  return Effect.map(newestFiber, (since) => ({ transaction, level, maker: { owners: ancestry(fiber), since } }))
+  return Effect.map(newestFiber, (since) => ({
+    transaction,
+    level,
+    maker: { owners: ancestry(fiber), since },
+    isFixture
+  }))
 }
 
 /** Where a session lives that a fiber makes, in a given transaction whatever its context is: for a fixture of tests. */
@@ -159,7 +165,7 @@ export const homeWithin = ({ level, transaction }: Fixture): Effect.Effect<Home 
   Effect.withFiber((fiber) => {
     const tuple = tupleOf(transaction.sql, fiber)
     const inside = tuple !== undefined && transactionOf(tuple) === transaction
-    return homeAt(transaction, inside ? levelAround(transaction, tuple, fiber) : level, fiber)
+    return homeAt(transaction, inside ? levelAround(transaction, tuple, fiber) : level, fiber, true)
   })
 
 /** What the root of a session is to be a savepoint of, and the context that it is opened in. */

@@ -1,12 +1,13 @@
 /** Asks the pool of the client for connections, and tells the one who waits too long who holds them. */
 import { PgClient } from "@effect/sql-pg"
-import { type Effect, type Fiber, Option, Predicate, type Tracer } from "effect"
+import { Effect, type Fiber, Option, Predicate, type Tracer } from "effect"
 import { type SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { AcquireTimeoutError } from "../SessionError.ts"
 import type { TransactionOptions } from "../Transaction.ts"
 import type { Core } from "./core.ts"
 import { millisOf } from "./durations.ts"
 import * as Lease from "./lease.ts"
+import * as Lost from "./lost.ts"
 import { placeOf } from "./options.ts"
 
 /** The client's own default. */
@@ -19,9 +20,10 @@ const sizeOf = (sql: SqlClient.SqlClient): number | undefined => {
   return maxConnections ?? defaultSize
 }
 
-const tooLong = (core: Core): SqlError.SqlError => {
+const tooLong = (core: Core, itself: boolean): SqlError.SqlError => {
   const cause = new AcquireTimeoutError({
     timeout: core.limits.acquire,
+    itself,
     poolSize: sizeOf(core.sql),
     holders: core.siblings().flatMap(({ leases }) => Array.from(leases)).map(({ holder, since }) => ({
       ...holder,
@@ -50,6 +52,22 @@ const nameOf = (nearest: Tracer.AnySpan | undefined): string | undefined => {
   return span?._tag === "Span" ? span.name : undefined
 }
 
+/** What a unit of work is called in errors: by who holds its connection. */
+export const nameOfUnit = ({ connection, id }: { readonly connection: Core; readonly id: number }): string => {
+  const [lease] = connection.leases
+  const span = lease?.holder.span()
+  return `the unit of session ${id}${span === undefined ? "" : ` in span "${span}"`}`
+}
+
+/** Whether a fiber would wait for a connection that only itself can give back, or the units around it. */
+const waitsForItself = ({ apart, siblings, sql }: Core, { id }: Fiber.Fiber<unknown, unknown>): boolean => {
+  const size = sizeOf(sql)
+  if (size === undefined) return false
+  if (apart !== undefined && apart.held >= size) return true
+  const own = siblings().flatMap(({ leases }) => Array.from(leases)).filter(({ holder }) => holder.fiber === id)
+  return own.length >= size
+}
+
 const request = (
   core: Core,
   fiber: Fiber.Fiber<unknown, unknown>,
@@ -64,7 +82,8 @@ const request = (
     confirmCommit: options?.confirmCommit ?? core.confirmCommit,
     place: placeOf(options),
     leases: core.leases,
-    onTimeout: () => tooLong(core)
+    onTimeout: () => tooLong(core, false),
+    refusal: () => waitsForItself(core, fiber) ? tooLong(core, true) : undefined
   }
 }
 
@@ -74,7 +93,14 @@ export const forTransaction = (
   fiber: Fiber.Fiber<unknown, unknown>,
   options: TransactionOptions | undefined
 ): (restore: Lease.Restore) => Effect.Effect<Lease.Lease, SqlError.SqlError> =>
-(restore) => Lease.acquireWith(request(core, fiber, "transaction", options), restore)
+(restore) => {
+  const acquired = Lease.acquireWith(request(core, fiber, "transaction", options), restore)
+  const { apart } = core
+  return apart === undefined ? acquired : Effect.map(acquired, (lease) => ({
+    ...lease,
+    connection: Lost.beside(lease.connection, apart.name)
+  }))
+}
 
 /** What runs each statement on a connection of its own. */
 export const forReads = (core: () => Core): SqlConnection.Connection =>

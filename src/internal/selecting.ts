@@ -5,7 +5,7 @@ import type * as IdentityKey from "../IdentityKey.ts"
 import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import * as Result from "../Result.ts"
-import { type QueryError, TransactionClosedError } from "../SessionError.ts"
+import type { QueryError } from "../SessionError.ts"
 import type { Row } from "../SessionState.ts"
 import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
@@ -17,6 +17,7 @@ import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import { ensureBegun } from "./levels.ts"
 import * as Loading from "./loading.ts"
+import { notHere } from "./lost.ts"
 import type { EntityMapping, MappedRelation } from "./mapping.ts"
 import * as Position from "./position.ts"
 import * as Reads from "./reads.ts"
@@ -185,7 +186,7 @@ const sourceRows = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Values, Reads.ReadError> {
   const forbidden = Statements.transactionStatement(fragment)
   if (forbidden !== undefined) {
-    return yield* new TransactionClosedError({ operation: "Session.execute", statement: forbidden })
+    return yield* notHere(forbidden)
   }
   yield* ensureBegun(core)
   const raw = (yield* onConnection(core, core.sql`${fragment}`.raw)) as {

@@ -68,8 +68,9 @@ const transactional =
 const ends = /^(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b))\b/i
 
 /** The first words of a statement that ends the whole transaction. */
-export const endingStatement = (sql: string): string | undefined => ends.exec(fromFirstWord(sql))?.[0].toUpperCase()
+export const endingStatement = (sql: string): string | undefined => wordsOf(ends.exec(fromFirstWord(sql)))
+
+const wordsOf = (match: RegExpExecArray | null): string | undefined => match?.[0].toUpperCase().replaceAll(/\s+/g, " ")
 
 /** The first words of a statement that begins or ends a transaction, or a level of one. */
-export const transactionStatement = (sql: string): string | undefined =>
-  transactional.exec(fromFirstWord(sql))?.[0].toUpperCase().replaceAll(/\s+/g, " ")
+export const transactionStatement = (sql: string): string | undefined => wordsOf(transactional.exec(fromFirstWord(sql)))

@@ -37,9 +37,37 @@ export const Regions = Context.Reference<ReadonlyArray<number>>("effect-sql-sess
 })
 
 /** The levels, of other transactions of the same client, around the one that a program is in; the nearest first. */
-const Around = Context.Reference<ReadonlyArray<Tuple>>("effect-sql-session/internal/standing/Around", {
+export const Around = Context.Reference<ReadonlyArray<Tuple>>("effect-sql-session/internal/standing/Around", {
   defaultValue: () => []
 })
+
+const opened = Symbol("effect-sql-session/internal/standing/opened")
+
+interface Opener {
+  [opened]?: ReadonlyArray<Block>
+}
+
+/**
+ * Remembers a block without a bracket: in the context, and with the fiber, since a region that gives back its context,
+ * such as a span, takes the mark away.
+ */
+export const openBlock = (fiber: AnyFiber, block: Block): void => {
+  fiber.setContext(Context.add(fiber.context, OpenBlocks, [...fiber.getRef(OpenBlocks), block]))
+  const opener: Opener = fiber as AnyFiber & Opener
+  opener[opened] = [...(opener[opened] ?? []).filter(isOpenBlock), block]
+}
+
+const isOpenBlock = ({ id }: Block): boolean => id.mark.level !== undefined
+
+/** The open blocks without a bracket in which a fiber is, the last one first. */
+export const blocksOf = (fiber: AnyFiber): ReadonlyArray<Block> => {
+  const byFibers = ancestry(fiber).flatMap((at) => (at as AnyFiber & Opener)[opened] ?? []).filter((block) =>
+    isOfOwners(block, fiber)
+  )
+  return Array.from(new Set([...fiber.getRef(OpenBlocks), ...byFibers])).filter(isOpenBlock).toSorted((one, other) =>
+    other.since - one.since
+  )
+}
 
 // A property, not a WeakMap: that holds what it knows of a transaction, with all that hangs on it, beyond its end.
 const marked = Symbol("effect-sql-session/internal/standing/marked")

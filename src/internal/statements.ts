@@ -2,11 +2,12 @@
 import { Effect } from "effect"
 import { Statement } from "effect/sql"
 import * as Result from "../Result.ts"
-import { QueryError, TransactionClosedError } from "../SessionError.ts"
+import { QueryError } from "../SessionError.ts"
 import { onConnection } from "./connection.ts"
 import type { Core } from "./core.ts"
 import * as Genuine from "./genuine.ts"
 import { ensureBegun } from "./levels.ts"
+import { notHere } from "./lost.ts"
 import { autoflush, type ReadError } from "./reads.ts"
 import * as SqlText from "./sqlText.ts"
 
@@ -35,7 +36,7 @@ export const execute = (
     }
     const forbidden = transactionStatement(statement)
     if (forbidden !== undefined) {
-      return yield* new TransactionClosedError({ operation: "Session.execute", statement: forbidden })
+      return yield* notHere(forbidden)
     }
     yield* autoflush(core)
     yield* ensureBegun(core)

@@ -12,6 +12,7 @@ import * as Genuine from "./genuine.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import { ensureBegun } from "./levels.ts"
+import { notHere } from "./lost.ts"
 import { type EntityMapping, keepRests, keyOf } from "./mapping.ts"
 import { exclusive } from "./places.ts"
 import * as Reads from "./reads.ts"
@@ -103,7 +104,7 @@ const openStatement = (core: Core, statement: Statement.Fragment): Effect.Effect
   const forbidden = Statements.transactionStatement(statement)
   return forbidden === undefined
     ? declareStatement(core, statement)
-    : Effect.fail(new TransactionClosedError({ operation: "Session.stream", statement: forbidden }))
+    : Effect.fail(notHere(forbidden))
 }
 
 const declareStatement = (core: Core, statement: Statement.Fragment): Effect.Effect<Cursor, OpenError> =>

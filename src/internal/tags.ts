@@ -2,6 +2,7 @@
 import { Context } from "effect"
 import type { Session } from "../Session.ts"
 import type { SessionMaker } from "../SessionMaker.ts"
+import type { Transaction } from "../Transaction.ts"
 
 // The class itself is in the module below; a service is its key.
 // @effect-diagnostics-next-line serviceNotAsClass:off
@@ -9,3 +10,6 @@ export const sessionTag = Context.Service<Session, Session["Service"]>("effect-s
 
 // @effect-diagnostics-next-line serviceNotAsClass:off
 export const sessionMakerTag = Context.Service<SessionMaker, SessionMaker["Service"]>("effect-sql-session/SessionMaker")
+
+// @effect-diagnostics-next-line serviceNotAsClass:off
+export const transactionTag = Context.Service<Transaction, Transaction["Service"]>("effect-sql-session/Transaction")
