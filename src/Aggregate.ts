@@ -22,6 +22,21 @@ const call = <T>(before: string, of: Statement.Fragment, after: string, decode?:
 const sameType = <T>(before: string, of: Expression.Expr<unknown>): Column<T> =>
   Expression.derived<T>(of, before, ")", orNull(present(of)), false)
 
+/** Adds up values, or gives their mean, as values of the column: exactly, where they are not floating. */
+const summed = <T>(name: "sum" | "avg", of: Expr<unknown>): Column<T> => {
+  const total = Expression.totalOf(of)
+  const decode = orNull(present(of))
+  if (total !== "bigint" && total !== "text") {
+    return Expression.derived(of, `${name}(`, ")::float8", total === undefined ? undefined : decode, true)
+  }
+  const isRounded = total === "bigint" && name === "avg"
+  const [before, after] = isRounded ? ["round(avg(", "))"] : [`${name}(`, ")"]
+  const exact: Decode | undefined = total === "text" || decode === undefined
+    ? decode
+    : (text) => decode(text === null ? null : BigInt(text as string)) // What the cast to text gives.
+  return Expression.derived(of, before!, after!, exact, false, "::text")
+}
+
 const nothing = Genuine.written([])
 
 /** Counts come as `bigint`, and are small enough for a number. */
@@ -73,25 +88,40 @@ export const count = (of?: Statement.Fragment): Expression.Column<number> =>
 export const countDistinct = (of: Statement.Fragment): Expression.Column<number> =>
   call("count(DISTINCT ", of, ")", counted)
 
+/** A number for numbers and for fragments without a type, else what the column has. */
+type Total<T> = unknown extends T ? number
+  : [Present<T>] extends [number] ? number
+  : [Present<T>] extends [bigint] ? bigint
+  : [Present<T>] extends [string] ? string
+  : Present<T>
+
 /**
- * Adds up the values of an expression, as a floating-point number; `null` if there are none. For exact sums of `numeric`
- * write an `expression` of your own.
+ * Adds up the values of an expression, in the type of its column; `null` if there are none.
+ *
+ * Sums of `bigint` and `numeric` are exact, whatever their size; of a field of numbers, and of a fragment without a type,
+ * the sum is a floating-point number.
  *
  * @example
  * ```ts
  * import { Query } from "effect-sql-session"
  * import type { Expression } from "effect-sql-session"
+ * import type { BigDecimal } from "effect"
  *
- * const total = (price: Expression.Column<number>) => Query.sum(price)
+ * const total = (price: Expression.Column<number>): Expression.Column<number | null> => Query.sum(price)
+ * const exact = (price: Expression.Column<BigDecimal.BigDecimal>): Expression.Column<BigDecimal.BigDecimal | null> =>
+ *   Query.sum(price)
  * ```
  *
  * @category aggregates
  * @since 0.1.0
  */
-export const sum = (of: Statement.Fragment): Expression.Column<number | null> => call("sum(", of, ")::float8")
+export const sum = <T>(of: Expression.Expr<T>): Expression.Column<Total<T> | null> => summed("sum", of)
 
 /**
- * The mean of the values of an expression; `null` if there are none.
+ * The mean of the values of an expression, in the type of its column; `null` if there are none.
+ *
+ * The mean of a field of `bigint` is rounded to an integer, as `round` does; of `numeric` it has the digits that PostgreSQL
+ * gives (9.21 in its manual); of a field of numbers it is a floating-point number.
  *
  * @example
  * ```ts
@@ -104,7 +134,7 @@ export const sum = (of: Statement.Fragment): Expression.Column<number | null> =>
  * @category aggregates
  * @since 0.1.0
  */
-export const avg = (of: Statement.Fragment): Expression.Column<number | null> => call("avg(", of, ")::float8")
+export const avg = <T>(of: Expression.Expr<T>): Expression.Column<Total<T> | null> => summed("avg", of)
 
 /**
  * The least value of an expression, decoded as its column is; `null` if there are none.

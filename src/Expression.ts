@@ -6,13 +6,15 @@
  *
  * @since 0.1.0
  */
+// One class has all operators, and they share what is known of its column.
+// oxlint-disable max-lines
 import { Option, Result, type SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import { ordered } from "./internal/directed.ts"
 import * as Genuine from "./internal/genuine.ts"
+import * as PgText from "./internal/pgText.ts"
 import * as Placeholder from "./internal/placeholder.ts"
 import * as Ranges from "./internal/ranges.ts"
-import { arrayText } from "./internal/transport.ts"
 
 /**
  * An expression of SQL whose value is a `T`: a column, a condition, or a fragment of `effect/sql` that the program
@@ -28,6 +30,8 @@ export interface Expr<out T> extends Statement.Fragment {
   readonly "~decode"?: Decode | undefined
   /** As `~decode`, past the checks of its schema. */
   readonly "~unchecked"?: Decode | undefined
+  /** What stands behind it where it is read: a cast to the form that `~decode` takes. */
+  readonly "~cast"?: string | undefined
 }
 
 /**
@@ -268,6 +272,19 @@ export type Columns<A> = {
 }
 
 /**
+ * Casts by which the values of a column are read and sent, where PostgreSQL and the driver need them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Casts {
+  readonly output: string
+  readonly operand: string
+  readonly list: string
+  readonly element: string
+}
+
+/**
  * How a column is named, and how the values that it is compared with are written.
  *
  * @category models
@@ -295,8 +312,12 @@ export interface Operands {
    * is cut to. Null stands for NULL, undefined for a value that is reported as wrong.
    */
   readonly cut?: ((value: unknown) => Date | null | undefined) | undefined
+  /** What stands behind the column where it is read, and behind the values that it is compared with. */
+  readonly casts?: Casts | undefined
   /** What the column holds, where operators differ by it. */
   readonly kind?: "text" | "array" | "json" | "other" | undefined
+  /** What its values add up as: numbers, integers of any size, or what PostgreSQL writes as text. */
+  readonly total?: "number" | "bigint" | "text" | undefined
 }
 
 const literal = Statement.literal
@@ -314,13 +335,19 @@ const callable = <F extends Statement.Fragment>(fragment: F): Callable<F> => Gen
 /** A text in which `%`, `_` and the backslash stand for themselves (9.7.1 in the PostgreSQL manual). */
 const escaped = (text: string): string => text.replaceAll(/[\\%_]/g, "\\$&")
 
+const sent = (parameter: unknown, cast: string | undefined): ReadonlyArray<Statement.Segment> =>
+  cast === undefined || cast === ""
+    ? [Placeholder.parameter(parameter)]
+    : [Placeholder.parameter(parameter), literal(cast)]
+
 const identity = (value: unknown): unknown => value
 
-const plainList = (values: ReadonlyArray<unknown>): string => arrayText(values)
+const plainList = (values: ReadonlyArray<unknown>): string => PgText.ofArray(values)
 
 class ColumnImpl extends Genuine.Written {
   readonly "~decode": Decode | undefined
   readonly "~unchecked": Decode | undefined
+  readonly "~cast": string | undefined
   private readonly operands: Operands
 
   constructor(operands: Operands) {
@@ -328,6 +355,7 @@ class ColumnImpl extends Genuine.Written {
     this.operands = operands
     this["~decode"] = operands.decode
     this["~unchecked"] = operands.unchecked ?? operands.decode
+    this["~cast"] = operands.casts?.output
   }
 
   private fragment(...parts: ReadonlyArray<Statement.Segment | string>): Expr<never> {
@@ -337,7 +365,12 @@ class ColumnImpl extends Genuine.Written {
     ])
   }
   private operand(value: unknown): ReadonlyArray<Statement.Segment> {
-    return Genuine.isExpression(value) ? parenthesized(value) : [Placeholder.parameter(this.operands.encode(value))]
+    return Genuine.isExpression(value)
+      ? parenthesized(value)
+      : sent(this.operands.encode(value), this.operands.casts?.operand)
+  }
+  private listed(values: ReadonlyArray<unknown>): ReadonlyArray<Statement.Segment> {
+    return sent(this.operands.list(values), this.operands.casts?.list)
   }
   private compare(operator: string, value: unknown): Expr<boolean> {
     return this.fragment(` ${operator} `, ...this.operand(value))
@@ -370,14 +403,18 @@ class ColumnImpl extends Genuine.Written {
   get exactly(): ColumnImpl {
     return this.operands.cut === undefined ? this : new ColumnImpl({ ...this.operands, cut: undefined })
   }
-  around(before: string, after: string, decode: Decode | undefined, isNumber: boolean): ColumnImpl {
-    const { cut, encode, lift = identity, list } = this.operands
+  around(before: string, after: string, decode: Decode | undefined, isNumber: boolean, output?: string): ColumnImpl {
+    const { casts, cut, encode, lift = identity, list } = this.operands
     const present = {
       encode: (value: unknown) => encode(lift(value)),
       list: (of: ReadonlyArray<unknown>) => list(of.map(lift)),
-      cut: cut && ((value: unknown) => cut(lift(value)))
+      cut: cut && ((value: unknown) => cut(lift(value))),
+      casts: output === undefined ? casts : { output, operand: "", list: "", element: "" }
     }
     return this.derived(before, after, { ...(isNumber ? numbers : present), decode })
+  }
+  get total(): Operands["total"] {
+    return this.operands.total
   }
   private derived(before: string, after: string, operands: Partial<Operands> = {}): ColumnImpl {
     return new ColumnImpl({
@@ -437,7 +474,7 @@ class ColumnImpl extends Genuine.Written {
     // No array type of PostgreSQL has arrays as its elements.
     if (Array.isArray(values) && this.operands.kind === "array") return or(values.map((value) => this.eq(value)))
     return Array.isArray(values)
-      ? this.fragment(" = ANY(", Placeholder.parameter(this.operands.list(values)), ")")
+      ? this.fragment(" = ANY(", ...this.listed(values), ")")
       : this.fragment(" IN (", Placeholder.listed(values), ")")
   }
   notIn(values: ReadonlyArray<unknown> | OneColumn<unknown>): Expr<boolean> {
@@ -446,7 +483,7 @@ class ColumnImpl extends Genuine.Written {
     }
     if (Array.isArray(values) && this.operands.kind === "array") return and(values.map((value) => this.ne(value)))
     return Array.isArray(values)
-      ? this.fragment(" <> ALL(", Placeholder.parameter(this.operands.list(values)), ")")
+      ? this.fragment(" <> ALL(", ...this.listed(values), ")")
       : this.fragment(" NOT IN (", Placeholder.listed(values), ")")
   }
   get isNull(): Callable<Expr<boolean>> {
@@ -518,7 +555,8 @@ class ColumnImpl extends Genuine.Written {
   }
   any(value: unknown): Expr<boolean> {
     const { element = identity } = this.operands
-    return Genuine.written([Placeholder.parameter(element(value)), literal(" = ANY("), ...this.segments, literal(")")])
+    const operand = sent(element(value), this.operands.casts?.element)
+    return Genuine.written([...operand, literal(" = ANY("), ...this.segments, literal(")")])
   }
   hasKey(key: string): Expr<boolean> {
     return this.fragment(" ? ", typeof key === "string" ? Placeholder.parameter(key) : Placeholder.wrong("a text", key))
@@ -558,9 +596,16 @@ class ColumnImpl extends Genuine.Written {
   }
 }
 
-const numbers = { encode: identity, list: plainList, decode: undefined, cut: undefined, kind: "other" } as const
+const numbers = {
+  encode: identity,
+  list: plainList,
+  decode: undefined,
+  cut: undefined,
+  casts: undefined,
+  kind: "other"
+} as const
 
-const plainText = { encode: identity, list: plainList, cut: undefined, kind: "text" } as const
+const plainText = { encode: identity, list: plainList, cut: undefined, casts: undefined, kind: "text" } as const
 
 /**
  * Makes a column of a query.
@@ -635,6 +680,13 @@ export const isCut = (of: Statement.Fragment): boolean => of instanceof ColumnIm
 export const fromFragment = <T>(fragment: Statement.Fragment): Expr<T> => Genuine.written(fragment.segments)
 
 /**
+ * What the values of an expression add up as, where it is known.
+ *
+ * @internal
+ */
+export const totalOf = (of: Statement.Fragment): Operands["total"] => of instanceof ColumnImpl ? of.total : undefined
+
+/**
  * Gives a fragment the type of a codec.
  *
  * @internal
@@ -647,6 +699,7 @@ export const typed = <T>(
     readonly read: Decode
     readonly kind: Operands["kind"]
     readonly cuts: boolean
+    readonly total: Operands["total"]
   }
 ): Column<T> => {
   const encode = (value: unknown): unknown => {
@@ -656,11 +709,12 @@ export const typed = <T>(
   return column({
     name: Placeholder.segmentsOf(of),
     encode,
-    list: (values) => arrayText(values.map(encode)),
+    list: (values) => PgText.ofArray(values.map(encode)),
     cut: codec.cuts ? Ranges.cutBy(encode) : undefined,
     decode: codec.read,
     unchecked: codec.unchecked.read,
-    kind: codec.kind
+    kind: codec.kind,
+    total: codec.total
   })
 }
 
@@ -676,10 +730,11 @@ export const derived = <T>(
   before: string,
   after: string,
   decode: Decode | undefined,
-  isNumber: boolean
+  isNumber: boolean,
+  output?: string
 ): Column<T> =>
   of instanceof ColumnImpl
-    ? of.around(before, after, decode, isNumber) as unknown as Column<T>
+    ? of.around(before, after, decode, isNumber, output) as unknown as Column<T>
     : column({ ...numbers, name: [literal(before), ...Placeholder.segmentsOf(of), literal(after)], decode })
 
 const joined = (operator: string, conditions: ReadonlyArray<Statement.Fragment>): Expr<boolean> =>

@@ -180,12 +180,18 @@ const facts = (more: Partial<Catalog.TableFacts> = {}, id: Partial<Catalog.Colum
     type,
     oid,
     isArray: false,
+    element: undefined,
+    isNested: false,
+    isComposite: false,
+    isEnum: false,
+    notNull: true,
     exact: true,
     comparable: true,
     generated: false,
     sequence: false
   })
   return {
+    types: undefined,
     columns: new Map([
       ["id", { ...column("integer", 23), sequence: true, ...id }],
       ["label", column("text", 25)],

@@ -5,6 +5,7 @@ import type { SessionEventError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { changeUnit, type Core, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
+import * as Forms from "./forms.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import { type EntityMapping, keepRests } from "./mapping.ts"
@@ -112,3 +113,14 @@ export const attach = (
     ({ found, loaded }) =>
       core.events.onLoad === undefined ? Effect.succeed(found) : Effect.as(Events.onLoad(core, loaded), found)
   )
+
+/** As `attach`, of rows as they were read by their entity's own columns. */
+export const attachRead = (
+  core: Core,
+  mapping: EntityMapping,
+  rows: Values,
+  options: AttachOptions = {}
+): ReturnType<typeof attach> => {
+  Forms.parse(rows, Forms.whole(core.known, mapping))
+  return attach(core, mapping, rows, options)
+}

@@ -5,6 +5,7 @@ import type { Registry } from "../Registry.ts"
 import * as SessionState from "../SessionState.ts"
 import type { TableFacts } from "./catalog.ts"
 import * as Entries from "./entries.ts"
+import * as Forms from "./forms.ts"
 import * as Hydrate from "./hydrate.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
 import * as Passive from "./passive.ts"
@@ -32,7 +33,7 @@ export const inserted = (state: State, mapping: EntityMapping, keys: Keys): Stat
 /** The database keeps what it was given: no trigger, no generated column, no type that rounds. */
 const isKept = (facts: TableFacts, columns: ReadonlyArray<Column>): boolean =>
   !facts.updateTriggers && !Array.from(facts.columns.values()).some(({ generated }) => generated) &&
-  columns.every((column) => column.updateRoundTrips && facts.columns.get(column.name)?.exact === true)
+  columns.every((column) => column.updateRoundTrips && Forms.isExact(facts, column))
 
 const patched = (entry: SessionState.Entry, values: SessionState.Row): SessionState.Entry => {
   const { mapping: { version }, mapping } = entry

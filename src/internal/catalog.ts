@@ -1,16 +1,32 @@
-/** What the database says of the tables: read once, when a session first writes. */
-import { Array as Arr, Effect, Option } from "effect"
+/** What the database says of the tables: read once, when a session first reads or writes one. */
+import { PgClient, type PgTypes } from "@effect/sql-pg"
+import { Array as Arr, Effect, Option, Predicate } from "effect"
 import type { SqlClient, SqlConnection, SqlError } from "effect/sql"
 import type { Registry } from "../Registry.ts"
 import * as Changes from "./changes.ts"
 import type { EntityMapping, PairTable } from "./mapping.ts"
 
+/** Of an array: the type of its elements. */
+interface ElementFacts {
+  readonly oid: number
+  /** What stands between them. */
+  readonly delimiter: string
+  /** The type, where it is a composite one. */
+  readonly composite: string | undefined
+}
+
 export interface ColumnFacts {
   /** The type as SQL has it, without length or precision. */
   readonly type: string
-  /** The OID of the type; of a domain, the OID of what it is made of. */
+  /** The OID of the type; of a domain, the OID of what it is made of, however deep. */
   readonly oid: number
   readonly isArray: boolean
+  readonly element: ElementFacts | undefined
+  /** It was declared as an array of arrays. */
+  readonly isNested: boolean
+  readonly isComposite: boolean
+  readonly isEnum: boolean
+  readonly notNull: boolean
   /** The value comes back as it was sent: no precision, no canonical form. */
   readonly exact: boolean
   /** The type has an `=` that compares all of a value. */
@@ -21,6 +37,8 @@ export interface ColumnFacts {
 }
 
 export interface TableFacts {
+  /** The codecs of the client, where it has its own. */
+  readonly types: PgTypes.Registry | undefined
   readonly columns: ReadonlyMap<string, ColumnFacts>
   /** A trigger (or a rule, or a view) may write other values than those that were sent. */
   readonly insertTriggers: boolean
@@ -36,11 +54,22 @@ export interface TableFacts {
 /** What has a table. */
 type Owner = EntityMapping | PairTable
 
+/** The entities of a registry, and what is known of their tables so far. */
+export interface Known {
+  readonly registry: Registry
+  readonly facts: (owner: Owner) => TableFacts | undefined
+}
+
+/** Where no database has been asked. */
+export const unknown = (registry: Registry): Known => ({ registry, facts: () => undefined })
+
 export interface Catalog {
   readonly get: (
     owner: Owner,
     connection: SqlConnection.Connection
   ) => Effect.Effect<Option.Option<TableFacts>, SqlError.SqlError>
+  /** What has been read already, and is not known to be of the past. */
+  readonly known: (owner: Owner) => TableFacts | undefined
   /** Forgets everything: after an error that may come from tables that are not what they were. */
   readonly forget: () => void
   /** The tables are not what they were: nothing that the client has prepared for them is used again. */
@@ -90,6 +119,11 @@ export const stillRises = (
   connection: SqlConnection.Connection
 ): Effect.Effect<boolean, SqlError.SqlError> =>
   Effect.map(connection.executeValues(sequenceSql, [table, column]), ([row]) => row?.[0] === true)
+/** What a type is made of: itself, or what is under its domains. */
+const baseOf = (isType: string): string =>
+  `WITH RECURSIVE r AS (SELECT p.* FROM pg_type p WHERE ${isType}
+    UNION ALL SELECT p.* FROM r JOIN pg_type p ON p.oid = r.typbasetype WHERE r.typtype = 'd')
+  SELECT * FROM r WHERE r.typtype <> 'd'`
 
 // One statement for all tables, on the connection of the flush: the tables may have been made in its transaction.
 const factsSql = `
@@ -99,8 +133,9 @@ SELECT w.ord::int4, c.relkind::text, c.relhasrules, current_setting('server_vers
   EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgtype & 1 = 1
     AND g.tgtype & 66 > 0 AND g.tgtype & 16 > 0),
   a.attname::text, format_type(a.atttypid, -1),
-  (CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END)::int8::int4,
-  t.typcategory = 'A', t.typtype = 'd' OR a.atttypmod <> -1, a.attgenerated <> '',
+  b.oid::int8::float8, e.oid::int8::float8, e.typdelim::text,
+  CASE WHEN e.typtype = 'c' THEN format_type(e.oid, -1) END, a.attndims > 1 OR t.typndims > 1, b.typtype = 'c',
+  b.typtype = 'e', a.attnotnull OR t.typnotnull, t.typtype = 'd' OR a.atttypmod <> -1, a.attgenerated <> '',
   ${risingSequence},
   CASE WHEN a.attnum = 1 THEN (SELECT json_agg((
     SELECT json_agg(k.attname ORDER BY k.attname) FROM pg_attribute k
@@ -112,6 +147,8 @@ FROM unnest($1::text[]) WITH ORDINALITY AS w(name, ord)
 JOIN pg_class c ON c.oid = to_regclass(w.name)
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
+JOIN LATERAL (${baseOf("p.oid = t.oid")}) AS b ON true
+LEFT JOIN LATERAL (${baseOf("p.oid = b.typelem AND p.typarray = b.oid")}) AS e ON true
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 ORDER BY 1, a.attnum`
 
@@ -125,7 +162,13 @@ type FactsRow = readonly [
   column: string,
   type: string,
   oid: number,
-  isArray: boolean,
+  element: number | null,
+  delimiter: string | null,
+  composite: string | null,
+  isNested: boolean,
+  isComposite: boolean,
+  isEnum: boolean,
+  notNull: boolean,
   constrained: boolean,
   generated: boolean,
   sequence: boolean,
@@ -158,28 +201,62 @@ const incomparable: ReadonlySet<number> = new Set([
 /** bool, int2, int4, text, varchar, float8: what is read is what was written. */
 const exactTypes: ReadonlySet<number> = new Set([16, 21, 23, 25, 1043, 701])
 
-const tableFacts = (rows: ReadonlyArray<FactsRow>): TableFacts => {
+/** What a row says of its column alone. */
+const typed = ([, , , , , , , ...facts]: FactsRow) => facts
+
+const columnFacts = (row: FactsRow): ColumnFacts => {
+  const [
+    type,
+    oid,
+    element,
+    delimiter,
+    composite,
+    isNested,
+    isComposite,
+    isEnum,
+    notNull,
+    constrained,
+    generated,
+    sequence
+  ] = typed(row)
+  return {
+    type,
+    oid,
+    isArray: element !== null,
+    element: element === null
+      ? undefined
+      : { oid: element, delimiter: delimiter ?? ",", composite: composite ?? undefined },
+    isNested,
+    isComposite,
+    isEnum,
+    notNull,
+    exact: exactTypes.has(oid) && (!constrained || oid === 1043),
+    comparable: !incomparable.has(oid),
+    generated,
+    sequence
+  }
+}
+
+const tableFacts = (rows: ReadonlyArray<FactsRow>, types: PgTypes.Registry | undefined): TableFacts => {
   const [, kind, rules, version, insertTriggers, updateTriggers] = rows[0]!
   const isTable = kind === "r" && !rules
   return {
-    columns: new Map(rows.map(([, , , , , , column, type, oid, isArray, constrained, generated, sequence]) => [column, {
-      type,
-      oid,
-      isArray,
-      exact: exactTypes.has(oid) && (!constrained || oid === 1043),
-      comparable: !incomparable.has(oid),
-      generated,
-      sequence
-    }])),
+    types,
+    columns: new Map(rows.map((row) => [row[6], columnFacts(row)])),
     insertTriggers: insertTriggers || !isTable,
     updateTriggers: updateTriggers || !isTable,
-    unique: rows.flatMap(([, , , , , , , , , , , , , unique]) =>
-      unique === null ? [] : JSON.parse(unique) as ReadonlyArray<ReadonlyArray<string>>
-    ),
+    unique: rows.flatMap((row) => {
+      const unique = row[19]
+      return unique === null ? [] : JSON.parse(unique) as ReadonlyArray<ReadonlyArray<string>>
+    }),
     merges: version >= 170000 && (kind === "r" || kind === "p") && !rules,
-    mark: rows.find((row) => row[14] !== null)?.[14] ?? ""
+    mark: rows.find((row) => row[20] !== null)?.[20] ?? ""
   }
 }
+
+/** The codecs of a client, where it has its own. */
+const typesOf = (sql: SqlClient.SqlClient): PgTypes.Registry | undefined =>
+  Predicate.hasProperty(sql, PgClient.TypeId) ? (sql as PgClient.PgClient).config.types : undefined
 
 /** The tenants whose tables are remembered. */
 const mostPlaces = 1_000
@@ -207,9 +284,13 @@ const ownersOf = ({ mappings }: Registry): ReadonlyArray<Owner> => [
 ]
 
 /** The facts of a table, which share all but the mark with those of other tables like it. */
-const sharedFacts = (shared: Map<string, TableFacts>, rows: ReadonlyArray<FactsRow>): TableFacts => {
-  const facts = tableFacts(rows)
-  const id = JSON.stringify(rows.map((row) => row.slice(1, 14)))
+const sharedFacts = (
+  shared: Map<string, TableFacts>,
+  rows: ReadonlyArray<FactsRow>,
+  types: PgTypes.Registry | undefined
+): TableFacts => {
+  const facts = tableFacts(rows, types)
+  const id = JSON.stringify(rows.map((row) => row.slice(1, 20)))
   const like = shared.get(id)
   if (like === undefined) shared.set(id, facts)
   return like === undefined ? facts : { ...like, mark: facts.mark }
@@ -235,10 +316,13 @@ const makePlace = (
     const tables = owners.map(({ table }) => table)
     const rows = (yield* connection.executeValues(factsSql, [tables])) as ReadonlyArray<FactsRow>
     const byTable = Object.entries(Arr.groupBy(rows, (row) => String(row[0])))
-    known = new Map(byTable.map(([ordinal, rows]) => [owners[Number(ordinal) - 1]!, sharedFacts(shared, rows)]))
+    known = new Map(
+      byTable.map(([ordinal, rows]) => [owners[Number(ordinal) - 1]!, sharedFacts(shared, rows, typesOf(sql))])
+    )
   })
   return {
     texts,
+    known: (owner) => seen === changes.count ? known.get(owner) : undefined,
     forget,
     notice: () => Changes.notice(changes),
     at,

@@ -35,6 +35,12 @@ export interface Codec extends Reading {
   readonly isTime: boolean
   /** Says that its values are what is left of a time when the microseconds are cut off. */
   readonly cuts: boolean
+  /** What its values add up as: numbers, integers of any size, or what PostgreSQL writes as text. */
+  readonly total: "number" | "bigint" | "text" | undefined
+  /** Says that any text is what it takes: the text form of any type. */
+  readonly takesText: boolean
+  /** Says so of the elements of the arrays that it takes. */
+  readonly elementsTakeText: boolean
 }
 
 export type Guard = (u: unknown) => boolean
@@ -179,6 +185,31 @@ const kindOf = (ast: SchemaAST.AST): Codec["kind"] => {
   }
 }
 
+const membersOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> =>
+  ast._tag === "Union" ? ast.types.flatMap(membersOf) : ast._tag === "Null" ? [] : [ast]
+
+const totals: { readonly [tag in SchemaAST.AST["_tag"]]?: Codec["total"] } = {
+  Number: "number",
+  BigInt: "bigint",
+  String: "text"
+}
+
+const totalOf = (ast: SchemaAST.AST): Codec["total"] => {
+  const found = new Set(membersOf(ast).map(({ _tag }) => totals[_tag]))
+  return found.size === 1 ? Array.from(found)[0] : undefined
+}
+
+const takesText = (ast: SchemaAST.AST): boolean => {
+  const members = membersOf(ast)
+  return members.length > 0 && members.every(({ _tag }) => _tag === "String")
+}
+
+const elementsTakeText = (ast: SchemaAST.AST): boolean =>
+  membersOf(ast).some((member) =>
+    member._tag === "Arrays" &&
+    [...member.elements, ...member.rest].every((one) => kindOf(one) === "text" || elementsTakeText(one))
+  )
+
 const passed = (exit: Exit.Exit<unknown, Schema.SchemaError>): Passed => {
   if (Exit.isSuccess(exit)) return Result.succeed(exit.value)
   const error = Exit.findErrorOption(exit)
@@ -251,6 +282,9 @@ export const make = (schema: Schema.Top, checks = true): Codec => {
       ? (value) => written(encoding(value))
       : (value) => written(isPlain(value) ? Result.succeed(value) : passed(checkedType(value))),
     isJson: json,
+    takesText: takesText(encodedAst),
+    total: totalOf(encodedAst),
+    elementsTakeText: elementsTakeText(encodedAst),
     writesPlainJson: json && guard !== undefined,
     encodesPlain: guard !== undefined && !json,
     encode: guard !== undefined

@@ -1,11 +1,10 @@
 /** Writes the values that columns are compared with, through the schemas of their fields. */
-import { PgTypes } from "@effect/sql-pg"
 import { Result as R, type Schema, SchemaIssue } from "effect"
 import type { QueryError } from "../SessionError.ts"
-import * as ExactTime from "./exactTime.ts"
+import type { Known } from "./catalog.ts"
+import * as Forms from "./forms.ts"
 import { fieldError } from "./input.ts"
 import { type Column, type EntityMapping, lift } from "./mapping.ts"
-import { arrayText } from "./transport.ts"
 
 /** What does not fit, in the order in which it was found. */
 export type Errors = Array<Schema.SchemaError | QueryError>
@@ -21,21 +20,14 @@ const encode = (
 ): R.Result<unknown, Schema.SchemaError> =>
   R.mapError(column.codec.operand(value), (issue) => fieldError(mapping, column.field, issue))
 
-/** A value as a parameter of its own. */
-export const parameter = (column: Column, encoded: unknown): unknown =>
-  column.codec.isJson && encoded !== null
-    ? PgTypes.jsonb(encoded)
-    // As text, a time has its microseconds, and the type of the column.
-    : encoded instanceof Date
-    ? ExactTime.dateText(encoded)
-    : encoded
-
 /** A value that a column is compared with, as a parameter. */
 export const check = (
+  known: Known,
   mapping: EntityMapping,
   column: Column,
   value: unknown
-): R.Result<unknown, Schema.SchemaError> => R.map(encode(mapping, column, value), (one) => parameter(column, one))
+): R.Result<unknown, Schema.SchemaError> =>
+  R.map(encode(mapping, column, value), (one) => Forms.of(known, mapping, column).operand(one))
 
 export const orReport = <A>(result: R.Result<A, Schema.SchemaError>, errors: Errors): A | null => {
   if (R.isSuccess(result)) return result.success
@@ -44,11 +36,14 @@ export const orReport = <A>(result: R.Result<A, Schema.SchemaError>, errors: Err
 }
 
 /** A list as one parameter, which PostgreSQL takes as an array of the column's type. */
-export const list = (mapping: EntityMapping, column: Column, values: ReadonlyArray<unknown>, errors: Errors): unknown =>
-  arrayText(values.map((value) => {
-    const encoded = orReport(encode(mapping, column, value), errors)
-    return column.codec.isJson && encoded !== null ? JSON.stringify(encoded) : encoded
-  }))
+export const list = (
+  known: Known,
+  mapping: EntityMapping,
+  column: Column,
+  values: ReadonlyArray<unknown>,
+  errors: Errors
+): unknown =>
+  Forms.of(known, mapping, column).list(values.map((value) => orReport(encode(mapping, column, value), errors)))
 
 /** A time as the driver has cut it; none for a value that does not fit, or that is no point in time. */
 export const cut = (
@@ -65,7 +60,13 @@ export const cut = (
 }
 
 /** One element of an array, as the array's schema has it. */
-export const element = (mapping: EntityMapping, column: Column, value: unknown, errors: Errors): unknown => {
+export const element = (
+  known: Known,
+  mapping: EntityMapping,
+  column: Column,
+  value: unknown,
+  errors: Errors
+): unknown => {
   const encoded = orReport(encode(mapping, column, lift(column, [value])), errors)
-  return Array.isArray(encoded) ? encoded[0] : encoded
+  return Forms.of(known, mapping, column).element(Array.isArray(encoded) ? encoded[0] : encoded)
 }

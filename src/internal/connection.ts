@@ -3,6 +3,7 @@ import { type Cause, Context, Effect } from "effect"
 import { SqlError } from "effect/sql"
 import { change, type ClientTransaction, type Connected, type Core, failureOf, stateOf, type Values } from "./core.ts"
 import { mayBeOfChange } from "./lost.ts"
+import type { EntityMapping } from "./mapping.ts"
 import { joining, withoutTransaction } from "./parked.ts"
 import { isOver } from "./standing.ts"
 
@@ -57,6 +58,16 @@ export const onTransaction = <A, E, R>(
 const markLevel = (core: Core, connected: Connected, cause: Cause.Cause<unknown>): void => {
   if (stateOf(core).connected === connected) markAllFailed(connected.transaction, cause)
 }
+
+/** Reads what the database says of the tables, if one of them is not known yet: statements are written by it. */
+export const ensureKnown = (core: Core, owner: EntityMapping): Effect.Effect<void, SqlError.SqlError> =>
+  core.catalog.known(owner) !== undefined ? Effect.void : onConnection(
+    core,
+    Effect.withFiber((fiber) => {
+      const [connection] = Context.getUnsafe(fiber.context, core.sql.transactionService)
+      return Effect.asVoid(core.catalog.get(owner, connection))
+    })
+  )
 
 /** Runs one statement of the session itself. */
 export const values = (

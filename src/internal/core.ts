@@ -17,7 +17,7 @@ import type { Session } from "../Session.ts"
 import type { SessionEvents } from "../SessionEvents.ts"
 import * as SessionState from "../SessionState.ts"
 import type { TransactionHandle, TransactionOptions } from "../Transaction.ts"
-import type { Catalog } from "./catalog.ts"
+import type { Catalog, Known } from "./catalog.ts"
 import type * as Lease from "./lease.ts"
 import type { Parked } from "./parked.ts"
 import * as Pool from "./pool.ts"
@@ -208,6 +208,8 @@ export interface Core extends Settings, Inspectable.Inspectable {
   readonly catalog: Catalog
   /** What the settings of the last transaction say of names. */
   place: string
+  /** What statements are written by. */
+  readonly known: Known
   readonly ref: Ref.Ref<CoreState>
   /** The lock of the root level, with or without a transaction. */
   readonly lock: Semaphore.Semaphore
@@ -296,6 +298,7 @@ export const make = (
     get catalog() {
       return core.place === "" || stateOf(core).connected === undefined ? catalog : catalog.at(core.place)
     },
+    known: { registry: settings.registry, facts: (owner) => core.catalog.known(owner) },
     place: "",
     home,
     isShared,

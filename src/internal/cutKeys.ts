@@ -3,7 +3,8 @@ import { Effect, Option } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import { MultipleResultsFound } from "../SessionError.ts"
 import type * as SessionState from "../SessionState.ts"
-import { attach } from "./attach.ts"
+import { attachRead } from "./attach.ts"
+import { ensureKnown } from "./connection.ts"
 import type { Core } from "./core.ts"
 import * as ExactTime from "./exactTime.ts"
 import type { EntityMapping } from "./mapping.ts"
@@ -37,11 +38,12 @@ const cutRows = Effect.fnUntraced(function*(
   key: IdentityKey.IdentityKey,
   options: Reads.GetOptions
 ): Effect.fn.Return<ReadonlyArray<SessionState.Row>, Reads.ReadError> {
-  yield* Effect.fromResult(Reads.keyParameters(mapping, key))
+  yield* ensureKnown(core, mapping)
+  yield* Effect.fromResult(Reads.keyParameters(core, mapping, key))
   const { checks, lock, populateExisting = false } = options
   yield* Reads.beginFor(core, lock !== undefined)
   const rows = yield* Reads.rowsByHook(core, mapping, key, lock === undefined ? undefined : { ...options, lock }, true)
-  const found = yield* attach(core, mapping, rows, {
+  const found = yield* attachRead(core, mapping, rows, {
     populateExisting: populateExisting || lock !== undefined,
     unchecked: checks === false
   })

@@ -28,7 +28,7 @@ const entailedBy = (registry: Registry, mapping: EntityMapping): ReadonlySet<obj
   return found
 }
 
-const isMapping = (touched: object): touched is EntityMapping => "entity" in touched && "selectList" in touched
+const isMapping = (touched: object): touched is EntityMapping => "entity" in touched && "byField" in touched
 
 /** All that was changed since the last flush, and all that this may entail. */
 export const touched = (unit: SessionState, registry: Registry): ReadonlySet<object> => {

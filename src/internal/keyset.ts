@@ -2,6 +2,7 @@
 import { Option, Result as R, SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import * as Expression from "../Expression.ts"
+import type { Known } from "./catalog.ts"
 import * as Comparing from "./comparing.ts"
 import * as ExactTime from "./exactTime.ts"
 import * as Genuine from "./genuine.ts"
@@ -19,6 +20,7 @@ export interface Keyset {
 type Row = Readonly<Record<string, unknown>>
 
 interface Target {
+  readonly known: Known
   readonly mapping: EntityMapping
   readonly columns: Readonly<Record<string, unknown>>
   readonly errors: Comparing.Errors
@@ -159,7 +161,9 @@ const lookUp = (
     const condition = date === undefined || date === null
       ? [
         literal(`k.${key.quoted} = `),
-        Statement.parameter(Comparing.orReport(Comparing.check(mapping, key, row[key.field]), target.errors))
+        Statement.parameter(
+          Comparing.orReport(Comparing.check(target.known, mapping, key, row[key.field]), target.errors)
+        )
       ]
       : Ranges.within(named(key.quoted), Ranges.endsOf(ExactTime.rangeOf(date)))
     return [...condition, literal(" AND ")]

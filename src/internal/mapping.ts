@@ -105,9 +105,7 @@ export interface EntityMapping {
   /** What `Registry.verify` does not report. */
   readonly intended: ReadonlyArray<Entity.IntendedDifference>
   readonly foreignKeys: ReadonlyArray<ForeignKey>
-  /** The columns of a row as it is read, and behind them what the driver cuts off its times. */
-  readonly selectList: string
-  /** How many values that are. */
+  /** How many values a row has as it is read: behind its columns stands what the driver cuts off their times. */
   readonly width: number
   /** Says that a key of it is cut: a time as the program has it names all rows of its millisecond. */
   readonly cutKey: boolean
@@ -225,28 +223,15 @@ const checkColumns = (entity: Entity.Any, columns: ReadonlyArray<Column>): void 
 
 const isTime = ({ codec }: Column): boolean => codec.isTime
 
-/** A name by which columns are read; the types of others decide which of them are times. */
-const listOf = (
-  alias: string,
-  columns: ReadonlyArray<{ readonly quoted: string }>,
-  typed: ReadonlyArray<Column>
-): ReadonlyArray<string> => {
-  const names = columns.map(({ quoted }) => `${alias}.${quoted}`)
-  return [
-    ...names,
-    ...names.filter((_, index) => isTime(typed[index]!)).map(ExactTime.restSql),
-    ...names.filter((_, index) => typed[index]!.keepsText).map((name) => `${name}::text`)
-  ]
-}
+/** How many values of a row columns are read as. */
+const widthOf = (columns: ReadonlyArray<Column>): number =>
+  columns.length + columns.filter(isTime).length + columns.filter(({ keepsText }) => keepsText).length
 
-/** The columns as they are read, and behind them what the driver cuts off those that are times. */
-export const selected = (
-  alias: string,
-  columns: ReadonlyArray<{ readonly quoted: string }>,
-  typed: ReadonlyArray<Column>
-): string => listOf(alias, columns, typed).join(", ")
-
-const selectedOf = (columns: ReadonlyArray<Column>): string => selected("t", columns, columns)
+/** What is read behind columns: what the driver cuts off those that are times, and the text that a lock compares. */
+export const behind = (names: ReadonlyArray<string>, typed: ReadonlyArray<Column>): ReadonlyArray<string> => [
+  ...names.filter((_, index) => isTime(typed[index]!)).map(ExactTime.restSql),
+  ...names.filter((_, index) => typed[index]!.keepsText).map((name) => `${name}::text`)
+]
 
 /** Lets the times of rows that were read keep what the driver has cut off: it stands behind the columns. */
 export const keepRests = (
@@ -319,8 +304,7 @@ export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
     dirtyLock: entity.mapping.optimisticLock === "dirty",
     intended: entity.mapping.intended ?? [],
     foreignKeys: [],
-    selectList: selectedOf(columns),
-    width: listOf("t", columns, columns).length,
+    width: widthOf(columns),
     cutKey: key.some(({ codec }) => codec.cuts),
     relations: [],
     children: [],

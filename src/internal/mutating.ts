@@ -11,9 +11,10 @@ import * as SessionState from "../SessionState.ts"
 import { attach } from "./attach.ts"
 import * as ByQuery from "./byQuery.ts"
 import { markNow, type TableFacts } from "./catalog.ts"
-import { forgetAfter, onConnection, onTransaction } from "./connection.ts"
+import { ensureKnown, forgetAfter, onConnection, onTransaction } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
+import * as Forms from "./forms.ts"
 import * as Genuine from "./genuine.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
@@ -39,8 +40,16 @@ const joined = (one: Written, other: Written): Written => ({
 })
 
 /** The rows that come back, as arrays. */
-const run = (core: Core, fragment: Statement.Fragment): Effect.Effect<Written, SqlError.SqlError> =>
-  Effect.map(onConnection(core, core.sql`${fragment}`.values), (rows) => ({ rows, count: rows.length }))
+const run = (
+  core: Core,
+  mapping: EntityMapping,
+  back: MutationSql.Back,
+  fragment: Statement.Fragment
+): Effect.Effect<Written, SqlError.SqlError> =>
+  Effect.map(onConnection(core, core.sql`${fragment}`.values), (rows) => {
+    Forms.parse(rows, MutationSql.returned(core.known, mapping, back))
+    return { rows, count: rows.length }
+  })
 
 /** The keys of what was written come back: the session may hold these rows, and programs may listen to them. */
 const backOf = (query: Query.Any): MutationSql.Back => query.returning ? "all" : "keys"
@@ -82,7 +91,7 @@ const patchOf = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   query: Query.Any
 ): Effect.fn.Return<Patch, Schema.SchemaError | QueryError> {
-  const given = yield* Effect.fromResult(MutationSql.patchOf(core.registry, mapping, query))
+  const given = yield* Effect.fromResult(MutationSql.patchOf(core.known, mapping, query))
   const expressions = Object.entries(given).filter(([, value]) => Genuine.isExpression(value))
   const plain = Object.fromEntries(Object.entries(given).filter(([, value]) => !Genuine.isExpression(value)))
   for (const [field] of expressions) {
@@ -131,12 +140,13 @@ const update = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   query: Query.Any
 ): Effect.fn.Return<Written, Failure> {
+  yield* ensureKnown(core, mapping)
   const { sets, values } = yield* patchOf(core, mapping, query)
   const back = backOf(query)
-  const fragment = yield* Effect.fromResult(MutationSql.update(core.registry, mapping, query, sets, back))
+  const fragment = yield* Effect.fromResult(MutationSql.update(core.known, mapping, query, sets, back))
   yield* Reads.autoflush(core)
   yield* ensureBegun(core)
-  const written = yield* run(core, fragment)
+  const written = yield* run(core, mapping, back, fragment)
   const keys = yield* Effect.fromResult(keysIn(mapping, written.rows, query.returning))
   const isHeld = keys.some(({ token }) => HashMap.has(unitOf(core).entries, token))
   const facts = isHeld && values !== undefined ? yield* checkedFacts(core, mapping) : undefined
@@ -150,11 +160,12 @@ const remove = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   query: Query.Any
 ): Effect.fn.Return<Written, Failure> {
+  yield* ensureKnown(core, mapping)
   const back = backOf(query)
-  const fragment = yield* Effect.fromResult(MutationSql.remove(core.registry, mapping, query, back))
+  const fragment = yield* Effect.fromResult(MutationSql.remove(core.known, mapping, query, back))
   yield* Reads.autoflush(core)
   yield* ensureBegun(core)
-  const written = yield* run(core, fragment)
+  const written = yield* run(core, mapping, back, fragment)
   const keys = yield* Effect.fromResult(keysIn(mapping, written.rows, query.returning))
   const held = keys.filter(({ token }) => HashMap.has(unitOf(core).entries, token))
   if (written.count > 0) changeUnit(core, (unit) => ByQuery.removed(unit, mapping, keys, core.registry))
@@ -210,9 +221,8 @@ const insertSet = Effect.fnUntraced(function*(
   back: MutationSql.Back,
   { columns, rows }: ReturnType<typeof bySet>[number]
 ): Effect.fn.Return<Written, Failure> {
-  const facts = (yield* factsOf(core, mapping)) ?? noFacts
   const { sql, transports } = yield* Effect.fromResult(
-    MutationSql.insert(mapping, columns, query.write!.conflict, back, facts)
+    MutationSql.insert(core.known, mapping, columns, query.write!.conflict, back)
   )
   const parameters: Array<unknown> = []
   for (const [index, column] of columns.entries()) {
@@ -224,19 +234,10 @@ const insertSet = Effect.fnUntraced(function*(
   }
   let written = none
   for (let times = columns.length === 0 ? rows.length : 1; times > 0; times--) {
-    written = joined(written, yield* run(core, core.sql.unsafe(sql, parameters)))
+    written = joined(written, yield* run(core, mapping, back, core.sql.unsafe(sql, parameters)))
   }
   return written
 })
-
-const noFacts: TableFacts = {
-  columns: new Map(),
-  insertTriggers: true,
-  updateTriggers: true,
-  merges: false,
-  unique: [],
-  mark: ""
-}
 
 const insert = Effect.fnUntraced(function*(
   core: Core,
@@ -245,11 +246,12 @@ const insert = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Written, Failure> {
   const inputs = yield* Effect.forEach(query.write!.inputs, (input) => Input.insert(mapping, input))
   // What is wrong with the conflict is known without the types of the table.
-  yield* Effect.fromResult(MutationSql.insert(mapping, [], query.write!.conflict, "keys", noFacts))
+  yield* Effect.fromResult(MutationSql.insert(core.known, mapping, [], query.write!.conflict, "keys"))
   if (inputs.length === 0) return none
   yield* Reads.autoflush(core)
   const rows = yield* inputsOf(core, mapping, inputs)
   yield* ensureBegun(core)
+  yield* ensureKnown(core, mapping)
   const back = backOf(query)
   let written = none
   for (const set of bySet(mapping, rows)) {

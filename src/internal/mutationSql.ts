@@ -2,13 +2,14 @@
 import { Result as R, type Schema, SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import type * as Query from "../Query.ts"
-import type { Registry } from "../Registry.ts"
 import { QueryError } from "../SessionError.ts"
-import type { TableFacts } from "./catalog.ts"
-import * as Comparing from "./comparing.ts"
+import type { Known } from "./catalog.ts"
+import type * as Comparing from "./comparing.ts"
+import * as Forms from "./forms.ts"
 import * as Genuine from "./genuine.ts"
+import { codecOf } from "./hydrate.ts"
 import { fieldError, notAnObject } from "./input.ts"
-import { type Column, counterOf, type EntityMapping, selected } from "./mapping.ts"
+import { type Column, counterOf, type EntityMapping } from "./mapping.ts"
 import * as Scope from "./scope.ts"
 import * as SelectSql from "./selectSql.ts"
 import * as Transport from "./transport.ts"
@@ -50,8 +51,12 @@ const verbs: Readonly<Record<Query.Any["_tag"], string>> = {
 /** What comes back of the rows that were written. */
 export type Back = "all" | "keys"
 
-const returningText = (mapping: EntityMapping, back: Back): string =>
-  ` RETURNING ${back === "all" ? mapping.selectList : selected("t", mapping.key, mapping.key)}`
+/** How the rows that come back are read. */
+export const returned = (known: Known, mapping: EntityMapping, back: Back): Forms.Selection =>
+  back === "all" ? Forms.whole(known, mapping) : Forms.columns(known, mapping, mapping.key)
+
+const returningText = (known: Known, mapping: EntityMapping, back: Back): string =>
+  ` RETURNING ${returned(known, mapping, back).list}`
 
 type Written = R.Result<Statement.Fragment, Schema.SchemaError | QueryError>
 
@@ -65,14 +70,14 @@ const conditionsOf = (scope: Scope.Scope, query: Query.Any) =>
 
 /** What a callback makes of the columns, or the record itself. */
 export const patchOf = (
-  registry: Registry,
+  known: Known,
   mapping: EntityMapping,
   query: Query.Any
 ): R.Result<Readonly<Record<string, unknown>>, Schema.SchemaError | QueryError> => {
   const { patch } = query.write!
   const errors: Comparing.Errors = []
   const made: unknown = typeof patch === "function" && !Genuine.isExpression(patch)
-    ? patch(SelectSql.scope(registry, mapping, errors).columns)
+    ? patch(SelectSql.scope(known, mapping, errors).columns)
     : patch
   if (errors.length > 0) return R.fail(errors[0]!)
   return typeof made === "object" && made !== null && !Array.isArray(made) && !Genuine.isExpression(made)
@@ -80,20 +85,29 @@ export const patchOf = (
     : R.fail(notAnObject(mapping))
 }
 
+/** A value that a column is set to: of its type, as in a flush. */
+const assigned = (
+  known: Known,
+  mapping: EntityMapping,
+  column: Column,
+  encoded: unknown
+): ReadonlyArray<Statement.Segment> => {
+  const { assigned } = Forms.ofFacts(known.facts(mapping), { name: column.name, codec: codecOf(column, "update") })
+  return [Statement.parameter(assigned(encoded))]
+}
+
 export const update = (
-  registry: Registry,
+  known: Known,
   mapping: EntityMapping,
   query: Query.Any,
   values: ReadonlyArray<readonly [column: Column, value: unknown]>,
   back: Back
 ): Written => {
   const errors: Comparing.Errors = []
-  const scope = Scope.ofWrite(SelectSql.scope(registry, mapping, errors))
+  const scope = Scope.ofWrite(SelectSql.scope(known, mapping, errors))
   const sets = values.map(([column, value]) => [
     literal(`${column.quoted} = `),
-    ...(Genuine.isExpression(value)
-      ? Scope.resolved(scope, value).segments
-      : [Statement.parameter(Comparing.parameter(column, value))])
+    ...(Genuine.isExpression(value) ? Scope.resolved(scope, value).segments : assigned(known, mapping, column, value))
   ])
   const counter = counterOf(mapping)
   if (counter !== undefined) sets.push([literal(`${counter.quoted} = t.${counter.quoted} + 1`)])
@@ -101,22 +115,22 @@ export const update = (
     literal(`UPDATE ${mapping.table} AS t SET `),
     ...sets.flatMap((set, index) => index === 0 ? set : [literal(", "), ...set]),
     ...conditionsOf(scope, query),
-    literal(returningText(mapping, back))
+    literal(returningText(known, mapping, back))
   ])
 }
 
 export const remove = (
-  registry: Registry,
+  known: Known,
   mapping: EntityMapping,
   query: Query.Any,
   back: Back
 ): Written => {
   const errors: Comparing.Errors = []
-  const scope = Scope.ofWrite(SelectSql.scope(registry, mapping, errors))
+  const scope = Scope.ofWrite(SelectSql.scope(known, mapping, errors))
   return written(errors, [
     literal(`DELETE FROM ${mapping.table} AS t`),
     ...conditionsOf(scope, query),
-    literal(returningText(mapping, back))
+    literal(returningText(known, mapping, back))
   ])
 }
 
@@ -158,14 +172,15 @@ export interface InsertText {
 
 /** An insert of rows of one set of columns; its parameters are arrays, one for each. Without columns, of one row. */
 export const insert = (
+  known: Known,
   mapping: EntityMapping,
   columns: ReadonlyArray<Column>,
   conflict: Query.Conflict | undefined,
-  back: Back,
-  facts: TableFacts
+  back: Back
 ): R.Result<InsertText, Schema.SchemaError | QueryError> => {
   const errors: Comparing.Errors = []
-  const transports = columns.map((column) => Transport.make(facts.columns.get(column.name)))
+  const facts = known.facts(mapping)
+  const transports = columns.map((column) => Transport.make(facts?.columns.get(column.name), codecOf(column, "insert")))
   const rows = columns.length === 0
     ? "DEFAULT VALUES"
     : `(${list(columns.map(({ quoted }) => quoted))}) SELECT ${
@@ -173,6 +188,6 @@ export const insert = (
     } ` +
       `FROM ${source(transports)} ORDER BY s.ord`
   const clause = conflict === undefined ? "" : conflictClause(mapping, columns, conflict, errors)
-  const sql = `INSERT INTO ${mapping.table} AS t ${rows}${clause}${returningText(mapping, back)}`
+  const sql = `INSERT INTO ${mapping.table} AS t ${rows}${clause}${returningText(known, mapping, back)}`
   return errors.length > 0 ? R.fail(errors[0]!) : R.succeed({ sql, transports })
 }

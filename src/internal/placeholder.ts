@@ -4,7 +4,7 @@ import { Statement } from "effect/sql"
 import type * as Query from "../Query.ts"
 import type * as Relation from "../Relation.ts"
 import * as Genuine from "./genuine.ts"
-import { arrayText } from "./transport.ts"
+import * as PgText from "./pgText.ts"
 import { jsonProblemOf, problemOf } from "./writable.ts"
 
 export type Placeholder =
@@ -81,7 +81,7 @@ export const json = (value: unknown): unknown => {
 /** A list of values as JSON. */
 export const jsonList = (values: ReadonlyArray<unknown>): unknown => {
   const problem = jsonProblemOf(values)
-  return problem === undefined ? arrayText(values.map((value) => JSON.stringify(value))) : new Unwritable(problem)
+  return problem === undefined ? PgText.ofArray(values.map((value) => JSON.stringify(value))) : new Unwritable(problem)
 }
 
 /** A value that a condition compares with: always a parameter, whatever it looks like. */
@@ -104,5 +104,5 @@ const isKey = (key: unknown): boolean =>
  */
 export const path = (keys: ReadonlyArray<unknown>): Statement.Segment =>
   keys.every(isKey)
-    ? Statement.literal(`'${arrayText(keys).replaceAll("'", "''")}'::text[]`)
+    ? Statement.literal(`'${PgText.ofArray(keys).replaceAll("'", "''")}'::text[]`)
     : wrong("a path of texts and numbers, without U+0000,", keys.find((key) => !isKey(key)))

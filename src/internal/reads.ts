@@ -16,12 +16,13 @@ import {
   type UsageError
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { attach } from "./attach.ts"
+import { attachRead } from "./attach.ts"
 import * as Comparing from "./comparing.ts"
-import { onConnection, values } from "./connection.ts"
+import { ensureKnown, onConnection, values } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
 import * as Entries from "./entries.ts"
 import * as Events from "./events.ts"
+import * as Forms from "./forms.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import * as Laying from "./laying.ts"
@@ -56,12 +57,13 @@ export const beginFor = (
 
 /** Checks the values of a key and writes them as parameters. */
 export const keyParameters = (
+  core: Core,
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey
 ): R.Result<ReadonlyArray<unknown>, Schema.SchemaError> => {
   const encoded: Array<unknown> = []
   for (const [index, column] of mapping.key.entries()) {
-    const value = Comparing.check(mapping, column, key.values[index])
+    const value = Comparing.check(core.known, mapping, column, key.values[index])
     if (R.isFailure(value)) return R.fail(value.failure)
     encoded.push(value.success)
   }
@@ -75,9 +77,12 @@ export const columnByKey = Effect.fnUntraced(function*(
   key: IdentityKey.IdentityKey,
   column: Column
 ): Effect.fn.Return<Values, ReadError> {
-  const parameters = yield* Effect.fromResult(keyParameters(mapping, key))
+  yield* ensureKnown(core, mapping)
+  const parameters = yield* Effect.fromResult(keyParameters(core, mapping, key))
   yield* beginFor(core, false)
-  return yield* values(core, SelectSql.columnByKey(mapping, column), parameters)
+  const rows = yield* values(core, SelectSql.columnByKey(core.known, mapping, column), parameters)
+  Forms.parse(rows, Forms.columns(core.known, mapping, [column]))
+  return rows
 })
 
 /** A read by key as a query, for the hook to change. */
@@ -115,7 +120,7 @@ const hooked = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Statement.Fragment, SessionEventError | Schema.SchemaError | QueryError> {
   const query: Query.Any = Query.where(Query.select(mapping.entity), of as never)
   const asked = yield* Events.beforeExecute(core, lock === undefined ? query : Query.lock(query, lock.lock, lock))
-  return (yield* Effect.fromResult(SelectSql.select(core.registry, mapping, asked))).fragment
+  return (yield* Effect.fromResult(SelectSql.select(core.known, mapping, asked))).fragment
 })
 
 interface ReloadOptions {
@@ -133,15 +138,16 @@ const reload = Effect.fnUntraced(function*(
   Option.Option<SessionState.Row>,
   SqlError.SqlError | Schema.SchemaError | QueryError | SessionEventError | UsageError
 > {
-  const parameters = yield* Effect.fromResult(keyParameters(mapping, key))
+  if (core.catalog.known(mapping) === undefined) yield* ensureKnown(core, mapping)
+  const parameters = yield* Effect.fromResult(keyParameters(core, mapping, key))
   const problem = SelectSql.lockProblem(lock)
   if (problem !== undefined) return yield* new QueryError({ entity: mapping.name, clause: "lock", detail: problem })
   yield* beginFor(core, lock !== undefined)
   const rows = core.events.beforeExecute === undefined
-    ? yield* values(core, SelectSql.byKey(mapping, lock), parameters)
+    ? yield* values(core, SelectSql.byKey(core.known, mapping, lock), parameters)
     : yield* rowsByHook(core, mapping, key, lock)
   const batch = SessionState.entryFor(unitOf(core), key)?.batch
-  const found = yield* attach(core, mapping, rows, { populateExisting: true, batch, unchecked })
+  const found = yield* attachRead(core, mapping, rows, { populateExisting: true, batch, unchecked })
   if (found.length === 0) changeUnit(core, (unit) => SessionState.expunge(unit, key))
   return Option.fromUndefinedOr(found[0]?.value)
 })
@@ -158,13 +164,14 @@ export const reloadAll = Effect.fnUntraced(function*(
   keys: ReadonlyArray<IdentityKey.IdentityKey>,
   batch: SessionState.Batch | undefined
 ): Effect.fn.Return<void, SqlError.SqlError | Schema.SchemaError | QueryError | SessionEventError | UsageError> {
+  yield* ensureKnown(core, mapping)
   yield* beginFor(core, false)
   for (const chunk of Arr.chunksOf(keys, mapping.key.length === 1 ? core.loadBatchSize : 1000)) {
     const fragment = core.events.beforeExecute === undefined
-      ? yield* Effect.fromResult(RelationSql.byKeys(mapping, chunk))
+      ? yield* Effect.fromResult(RelationSql.byKeys(core.known, mapping, chunk))
       : yield* hooked(core, mapping, (columns) => Expression.or(chunk.map((key) => isKey(mapping, columns, key))))
     const rows = yield* onConnection(core, core.sql`${fragment}`.values)
-    yield* attach(core, mapping, rows, { batch })
+    yield* attachRead(core, mapping, rows, { batch })
   }
 })
 
@@ -189,7 +196,7 @@ const fetch = (
 ): Effect.Effect<Option.Option<SessionState.Row>, ReadError> => {
   const wanted = new Map(
     Wanted.keysOf(core.wanted, mapping.name)
-      .filter((other) => inMemory(core, other, true) === "unknown" && R.isSuccess(keyParameters(mapping, other)))
+      .filter((other) => inMemory(core, other, true) === "unknown" && R.isSuccess(keyParameters(core, mapping, other)))
       .map((other) => [other.token, other])
   )
   const others = Array.from(wanted.values()).filter(({ token }) => token !== key.token)

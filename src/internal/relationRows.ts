@@ -6,9 +6,10 @@ import * as Query from "../Query.ts"
 import type { QueryError, SessionEventError } from "../SessionError.ts"
 import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
-import { onConnection } from "./connection.ts"
+import { ensureKnown, onConnection } from "./connection.ts"
 import type { Core, Values } from "./core.ts"
 import * as Events from "./events.ts"
+import * as Forms from "./forms.ts"
 import * as Hydrate from "./hydrate.ts"
 import { type EntityMapping, type ForeignKey, keepRests, type MappedRelation, type PairTable } from "./mapping.ts"
 import * as RelationSql from "./relationSql.ts"
@@ -31,6 +32,8 @@ interface Reading {
   readonly keyAt: number | undefined
   /** Whether one row may be found by several keys, or more than once. */
   readonly repeats: boolean
+  /** How the key is read that stands behind the columns of a row. */
+  readonly behind: Forms.Selection | undefined
   readonly statement: (keys: Keys) => R.Result<Statement.Fragment, Schema.SchemaError | QueryError>
   readonly sorted: boolean
   readonly populateExisting: boolean
@@ -78,10 +81,15 @@ const read = Effect.fnUntraced(function*(
   keys: Keys
 ): Effect.fn.Return<Rows, ReadError> {
   const found = new Map<string, ReadonlyArray<Attached>>()
+  const selection = Forms.whole(core.known, reading.target)
   for (const chunk of Arr.chunksOf(keys, sizeFor(core, reading.source))) {
     const fragment = yield* Effect.fromResult(reading.statement(chunk))
     const rows = yield* onConnection(core, core.sql`${fragment}`.values)
-    if (reading.isBehind) keepRests(reading.source.key, rows, reading.target.width)
+    Forms.parse(rows, selection)
+    if (reading.behind !== undefined) {
+      Forms.parse(rows, reading.behind, reading.target.width)
+      keepRests(reading.source.key, rows, reading.target.width)
+    }
     const attached = yield* attach(core, reading.target, rows, {
       repeats: reading.repeats,
       populateExisting: reading.populateExisting,
@@ -133,13 +141,14 @@ const readingOf = (core: Core, relation: MappedRelation, query: Query.Any | unde
     target,
     isBehind,
     keyAt: keyPlace(shape),
+    behind: isBehind ? RelationSql.keyOf(core.known, source, "s", source.key) : undefined,
     repeats: isBehind || (query !== undefined && (query.joins.length > 0 || query.source !== undefined)),
     keyOf: isBehind
       ? keyBehind(source, target.width)
       : relation.kind === "manyToOne"
       ? (row) => keyBehind(target, 0)(target.key.map((column) => row[column.index]))
       : keyWithin(target, relation.foreignKey),
-    statement: (keys) => RelationSql.write(core.registry, shape, keys),
+    statement: (keys) => RelationSql.write(core.known, shape, keys),
     sorted: shape.sorted,
     populateExisting: query?.populateExisting === true,
     unchecked: query?.unchecked === true
@@ -168,7 +177,11 @@ const all = (
   relation: MappedRelation,
   keys: Keys,
   query?: Query.Any
-): Effect.Effect<Rows, ReadError> => Effect.suspend(() => read(core, readingOf(core, relation, query), keys))
+): Effect.Effect<Rows, ReadError> =>
+  Effect.flatMap(
+    ensureKnown(core, core.registry.mappings.get(relation.target)!),
+    () => read(core, readingOf(core, relation, query), keys)
+  )
 
 /** The keys of the rows that a relation leads from to a row: as the database has them. */
 export const owners = Effect.fnUntraced(function*(
@@ -178,8 +191,10 @@ export const owners = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Keys, ReadError> {
   const source = core.registry.mappings.get(relation.source)!
   const target = core.registry.mappings.get(relation.target)!
-  const fragment = yield* Effect.fromResult(RelationSql.owners(relation, source, target, key))
+  yield* ensureKnown(core, source)
+  const fragment = yield* Effect.fromResult(RelationSql.owners(core.known, relation, source, target, key))
   const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+  Forms.parse(rows, RelationSql.keyOf(core.known, source, "p", source.key))
   keepRests(source.key, rows)
   const keys: Array<IdentityKey.IdentityKey> = []
   for (const row of rows) keys.push(yield* Effect.fromResult(keyBehind(source, 0)(row)))

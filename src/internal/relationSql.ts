@@ -5,10 +5,12 @@ import type * as IdentityKey from "../IdentityKey.ts"
 import * as Query from "../Query.ts"
 import type { Registry } from "../Registry.ts"
 import type { QueryError } from "../SessionError.ts"
+import type { Known } from "./catalog.ts"
 import * as Comparing from "./comparing.ts"
+import * as Forms from "./forms.ts"
 import * as Genuine from "./genuine.ts"
 import { fieldError } from "./input.ts"
-import { type Column, type EntityMapping, type MappedRelation, selected } from "./mapping.ts"
+import { type Column, type EntityMapping, type MappedRelation } from "./mapping.ts"
 import * as SelectSql from "./selectSql.ts"
 
 /** What is read, and how the rows that come back say where they belong. */
@@ -50,6 +52,7 @@ const equal = (left: string, leftColumns: Named, right: string, rightColumns: Na
 
 /** `= ANY` of one array, or a list of tuples: the types of the columns decide those of the parameters. */
 const among = (
+  known: Known,
   alias: string,
   columns: Named,
   mapping: EntityMapping,
@@ -57,14 +60,21 @@ const among = (
   errors: Comparing.Errors
 ): ReadonlyArray<Statement.Segment> => {
   const [first, ...others] = mapping.key as readonly [Column, ...Array<Column>]
+  const forms = mapping.key.map((column) => Forms.of(known, mapping, column))
   if (others.length === 0) {
-    const list = Comparing.list(mapping, first, keys.map(({ values }) => values[0]), errors)
-    return [literal(`${alias}.${columns[0]!.quoted} = ANY(`), Statement.parameter(list), literal(")")]
+    const list = Statement.parameter(Comparing.list(known, mapping, first, keys.map(({ values }) => values[0]), errors))
+    const { array, listCast } = forms[0]!
+    const name = `${alias}.${columns[0]!.quoted}`
+    // No array of PostgreSQL has arrays as its elements.
+    return array === undefined
+      ? [literal(`${name} = ANY(`), list, literal(`${listCast})`)]
+      : [literal(`${name} IN (SELECT k.v::${array} FROM unnest(`), list, literal("::text[]) AS k(v))")]
   }
   const tuple = ({ values }: IdentityKey.IdentityKey): ReadonlyArray<Statement.Segment> =>
     mapping.key.flatMap((column, index) => [
       literal(index === 0 ? "(" : ", "),
-      Statement.parameter(Comparing.orReport(Comparing.check(mapping, column, values[index]), errors))
+      Statement.parameter(Comparing.orReport(Comparing.check(known, mapping, column, values[index]), errors)),
+      literal(forms[index]!.cast)
     ])
   return [
     literal(`(${columns.map(({ quoted }) => `${alias}.${quoted}`).join(", ")}) IN (`),
@@ -95,24 +105,29 @@ const orderings = ({ limited, relation, target }: Shape, own: SelectSql.Clauses[
   return [...ordered, ...keys].map((text) => Genuine.written([literal(text)]))
 }
 
-/** The key that a row was found by, behind its own columns. */
-const names = (alias: string, columns: Named, { key }: EntityMapping): string => `, ${selected(alias, columns, key)}`
+/** How the key is read that rows are found by, from columns that hold its values. */
+export const keyOf = (known: Known, mapping: EntityMapping, alias: string, columns: Named): Forms.Selection =>
+  Forms.select(alias, columns, mapping.key, mapping.key.map((column) => Forms.of(known, mapping, column)))
 
 /** All rows for all keys. */
 const whole = (
-  registry: Registry,
+  known: Known,
   shape: Shape,
   keys: ReadonlyArray<IdentityKey.IdentityKey>,
   errors: Comparing.Errors
 ): ReadonlyArray<Statement.Segment> => {
   const { keyed, query, source, target } = shape
   const { alias, columns, from } = foundBy(shape)
-  const clauses = SelectSql.clauses(registry, target, query, errors)
+  const clauses = SelectSql.clauses(known, target, query, errors)
   return [
-    literal(`SELECT ${target.selectList}${keyed ? names(alias, columns, source) : ""} FROM ${from}`),
+    literal(
+      `SELECT ${Forms.whole(known, target).list}${
+        keyed ? `, ${keyOf(known, source, alias, columns).list}` : ""
+      } FROM ${from}`
+    ),
     ...clauses.joins,
     ...SelectSql.whereClause([
-      Genuine.written(among(alias, columns, source, keys, errors)),
+      Genuine.written(among(known, alias, columns, source, keys, errors)),
       ...clauses.conditions
     ]),
     ...SelectSql.orderClause(orderings(shape, clauses.orderings))
@@ -121,18 +136,17 @@ const whole = (
 
 /** So many rows for each key: the lateral query runs once for each, in the order that it says. */
 const counted = (
-  registry: Registry,
+  known: Known,
   shape: Shape,
   keys: ReadonlyArray<IdentityKey.IdentityKey>,
   errors: Comparing.Errors
 ): ReadonlyArray<Statement.Segment> => {
   const { query, source, target } = shape
   const { alias, columns, from } = foundBy(shape)
-  const clauses = SelectSql.clauses(registry, target, query, errors)
+  const clauses = SelectSql.clauses(known, target, query, errors)
   return [
-    literal(
-      `SELECT ${target.selectList}${names("s", source.key, source)} FROM ${source.table} AS s CROSS JOIN LATERAL (`
-    ),
+    literal(`SELECT ${Forms.whole(known, target).list}, ${keyOf(known, source, "s", source.key).list} `),
+    literal(`FROM ${source.table} AS s CROSS JOIN LATERAL (`),
     literal(`SELECT t.*, row_number() OVER () AS "row number" FROM (SELECT t.* FROM ${from}`),
     ...clauses.joins,
     ...SelectSql.whereClause([
@@ -142,13 +156,14 @@ const counted = (
     ...SelectSql.orderClause(orderings(shape, clauses.orderings)),
     ...clauses.page,
     literal(") AS t) AS t WHERE "),
-    ...among("s", source.key, source, keys, errors),
+    ...among(known, "s", source.key, source, keys, errors),
     literal(" ORDER BY t.\"row number\"")
   ]
 }
 
 /** The SELECT of the keys that a table of pairs leads from to a row. */
 export const owners = (
+  known: Known,
   { pairs }: MappedRelation,
   source: EntityMapping,
   target: EntityMapping,
@@ -157,29 +172,30 @@ export const owners = (
   const errors: Comparing.Errors = []
   const { from, table } = pairs!
   const segments = [
-    literal(`SELECT ${selected("p", table.ends[from].columns, source.key)} FROM ${table.table} AS p`),
+    literal(`SELECT ${keyOf(known, source, "p", table.ends[from].columns).list} FROM ${table.table} AS p`),
     literal(" WHERE "),
-    ...among("p", table.ends[from === 0 ? 1 : 0].columns, target, [key], errors)
+    ...among(known, "p", table.ends[from === 0 ? 1 : 0].columns, target, [key], errors)
   ]
   return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Genuine.written(segments))
 }
 
 /** The SELECT of the rows of an entity by their keys. */
 export const byKeys = (
+  known: Known,
   mapping: EntityMapping,
   keys: ReadonlyArray<IdentityKey.IdentityKey>
 ): R.Result<Statement.Fragment, Schema.SchemaError | QueryError> => {
   const errors: Comparing.Errors = []
   const segments = [
-    literal(`SELECT ${mapping.selectList} FROM ${mapping.table} AS t WHERE `),
-    ...among("t", mapping.key, mapping, keys, errors)
+    literal(`SELECT ${Forms.whole(known, mapping).list} FROM ${mapping.table} AS t WHERE `),
+    ...among(known, "t", mapping.key, mapping, keys, errors)
   ]
   return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Genuine.written(segments))
 }
 
 /** Writes the statement, or says which value does not fit its field. */
 export const write = (
-  registry: Registry,
+  known: Known,
   shape: Shape,
   keys: ReadonlyArray<IdentityKey.IdentityKey>
 ): R.Result<Statement.Fragment, Schema.SchemaError | QueryError> => {
@@ -189,7 +205,7 @@ export const write = (
     errors.push(fieldError(shape.target, "lock", new SchemaIssue.InvalidValue({ message })))
   }
   const segments = shape.limited
-    ? counted(registry, shape, keys, errors)
-    : whole(registry, shape, keys, errors)
+    ? counted(known, shape, keys, errors)
+    : whole(known, shape, keys, errors)
   return errors.length > 0 ? R.fail(errors[0]!) : R.succeed(Genuine.written(segments))
 }

@@ -3,10 +3,11 @@ import { Option, Result, type Schema, SchemaIssue } from "effect"
 import { Statement } from "effect/sql"
 import * as Expression from "../Expression.ts"
 import type * as Query from "../Query.ts"
-import type { Registry } from "../Registry.ts"
 import type * as Relation from "../Relation.ts"
 import { QueryError } from "../SessionError.ts"
+import type { Known } from "./catalog.ts"
 import * as Comparing from "./comparing.ts"
+import * as Forms from "./forms.ts"
 import * as Genuine from "./genuine.ts"
 import { fieldError } from "./input.ts"
 import { type EntityMapping, lift, type MappedRelation } from "./mapping.ts"
@@ -18,7 +19,7 @@ interface Named {
 }
 
 export interface Scope {
-  readonly registry: Registry
+  readonly known: Known
   readonly errors: Comparing.Errors
   /** Its own table first, then those that it joins. */
   readonly tables: Array<Named>
@@ -36,11 +37,17 @@ export interface Scope {
 const noSuchField = (mapping: EntityMapping, field: string): Schema.SchemaError =>
   fieldError(mapping, field, new SchemaIssue.InvalidValue({ message: "no such field" }))
 
-const orNull = (decode: Expression.Decode): Expression.Decode => (value) =>
-  value === null ? Result.succeed(null) : decode(value)
+/** Where an outer join finds nothing, every column is NULL. */
+const decodeOf = (read: Expression.Decode, { parse }: Forms.Form, outer: boolean): Expression.Decode => {
+  const decode: Expression.Decode = parse === undefined
+    ? read
+    : (value) => read(typeof value === "string" ? parse(value) : value)
+  return outer ? (value) => value === null ? Result.succeed(null) : decode(value) : decode
+}
 
 /** The columns of a table, by field; a field that is not there is an error, found when it is used. */
 const columnsOf = (
+  known: Known,
   { alias, mapping }: Named,
   errors: Comparing.Errors,
   outer = false
@@ -49,20 +56,23 @@ const columnsOf = (
   for (const column of mapping.columns) {
     Object.defineProperty(columns, column.field, {
       enumerable: true,
-      get: () =>
-        Expression.column({
+      get: () => {
+        const form = Forms.of(known, mapping, column)
+        return Expression.column({
           name: `${alias}.${column.quoted}`,
-          encode: (value) => Comparing.orReport(Comparing.check(mapping, column, value), errors),
-          list: (values) => Comparing.list(mapping, column, values, errors),
+          encode: (value) => Comparing.orReport(Comparing.check(known, mapping, column, value), errors),
+          list: (values) => Comparing.list(known, mapping, column, values, errors),
           lift: (value) => lift(column, value),
           cut: column.codec.cuts ? (value) => Comparing.cut(mapping, column, value, errors) : undefined,
-          element: (value) => Comparing.element(mapping, column, value, errors),
-          // Where an outer join finds nothing, every column is NULL.
-          decode: outer ? orNull(column.codec.read) : column.codec.read,
-          unchecked: outer ? orNull(column.codec.unchecked.read) : column.codec.unchecked.read,
-          kind: column.codec.kind,
+          element: (value) => Comparing.element(known, mapping, column, value, errors),
+          casts: { output: form.output, operand: form.cast, list: form.listCast, element: form.elementCast },
+          decode: decodeOf(column.codec.read, form, outer),
+          unchecked: decodeOf(column.codec.unchecked.read, form, outer),
+          kind: form.kind,
+          total: column.codec.total,
           nullable: outer || Option.isSome(column.nullValue)
         })
+      }
     })
   }
   return new Proxy(columns, {
@@ -77,16 +87,16 @@ const columnsOf = (
 }
 
 const open = (
-  registry: Registry,
+  known: Known,
   named: Named,
   errors: Comparing.Errors,
   outer: Scope | undefined,
   subquery: Scope["subquery"]
 ): Scope => ({
-  registry,
+  known,
   errors,
   tables: [named],
-  columns: columnsOf(named, errors),
+  columns: columnsOf(known, named, errors),
   joined: {},
   outer,
   counter: outer?.counter ?? { count: 0, locks: false },
@@ -96,11 +106,11 @@ const open = (
 
 /** The scope of a query of an entity, whose rows are named `t`. */
 export const make = (
-  registry: Registry,
+  known: Known,
   mapping: EntityMapping,
   errors: Comparing.Errors,
   subquery: Scope["subquery"]
-): Scope => open(registry, { mapping, alias: "t" }, errors, undefined, subquery)
+): Scope => open(known, { mapping, alias: "t" }, errors, undefined, subquery)
 
 type Columns = ReadonlyArray<{ readonly quoted: string }>
 
@@ -144,7 +154,7 @@ interface Path {
 }
 
 const pathOf = (scope: Scope, [source, relation]: readonly [Named, MappedRelation], needsTarget: boolean): Path => {
-  const mapping = scope.registry.mappings.get(relation.target)!
+  const mapping = scope.known.registry.mappings.get(relation.target)!
   const number = ++scope.counter.count
   const target: Named = { mapping, alias: `t${number}` }
   const table = `${mapping.table} AS ${target.alias}`
@@ -175,7 +185,7 @@ export const join = (scope: Scope, join: Query.Join): ReadonlyArray<Statement.Se
   if (source === undefined) return foreign(scope, join.name)
   const { on, tables, target } = pathOf(scope, source, true)
   scope.tables.push(target)
-  scope.joined[join.name] = columnsOf(target, scope.errors, join.left)
+  scope.joined[join.name] = columnsOf(scope.known, target, scope.errors, join.left)
   return [Statement.literal(` ${join.left ? "LEFT JOIN" : "JOIN"} ${tables} ON ${on}`)]
 }
 
@@ -186,7 +196,7 @@ const related = (
   const source = sourceOf(scope, relation, ownFirst(scope))
   if (source === undefined) return foreign(scope, "exists")
   const { on, tables, target } = pathOf(scope, source, of !== undefined)
-  const inner = open(scope.registry, target, scope.errors, scope, scope.subquery)
+  const inner = open(scope.known, target, scope.errors, scope, scope.subquery)
   return [
     Statement.literal(`EXISTS (SELECT FROM ${tables} WHERE ${on}`),
     ...(of === undefined
@@ -201,7 +211,7 @@ export const ofWrite = (scope: Scope): Scope => ({ ...scope, writes: true })
 
 /** The scope of a query inside another one: its rows have a name of their own. */
 export const inside = (outer: Scope, mapping: EntityMapping): Scope =>
-  open(outer.registry, { mapping, alias: `t${++outer.counter.count}` }, outer.errors, outer, outer.subquery)
+  open(outer.known, { mapping, alias: `t${++outer.counter.count}` }, outer.errors, outer, outer.subquery)
 
 const written = (scope: Scope, placeholder: Placeholder.Placeholder): ReadonlyArray<Statement.Segment> => {
   switch (placeholder._tag) {

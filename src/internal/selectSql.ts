@@ -6,12 +6,14 @@ import * as Expression from "../Expression.ts"
 import type * as Query from "../Query.ts"
 import { mappingOf, type Registry } from "../Registry.ts"
 import { QueryError } from "../SessionError.ts"
+import { type Known, unknown } from "./catalog.ts"
 import type { Errors } from "./comparing.ts"
 import * as Compiled from "./compiled.ts"
+import * as Forms from "./forms.ts"
 import * as Genuine from "./genuine.ts"
 import { fieldError } from "./input.ts"
 import * as Keyset from "./keyset.ts"
-import { type Column, type EntityMapping, type MappedRelation, selected } from "./mapping.ts"
+import { type Column, type EntityMapping, type MappedRelation } from "./mapping.ts"
 import * as Placeholder from "./placeholder.ts"
 import * as Ranges from "./ranges.ts"
 import * as Scope from "./scope.ts"
@@ -90,16 +92,16 @@ const clausesIn = (scope: Scope.Scope, query: Query.Any): Clauses => {
 }
 
 /** The scope of a statement whose rows are named `t`. */
-export const scope = (registry: Registry, mapping: EntityMapping, errors: Errors): Scope.Scope =>
-  Scope.make(registry, mapping, errors, subquery)
+export const scope = (known: Known, mapping: EntityMapping, errors: Errors): Scope.Scope =>
+  Scope.make(known, mapping, errors, subquery)
 
 /** Writes the clauses of a query whose rows are named `t`. */
 export const clauses = (
-  registry: Registry,
+  known: Known,
   mapping: EntityMapping,
   query: Query.Any,
   errors: Errors
-): Clauses => clausesIn(Scope.make(registry, mapping, errors, subquery), query)
+): Clauses => clausesIn(Scope.make(known, mapping, errors, subquery), query)
 
 export const whereClause = (conditions: ReadonlyArray<Statement.Fragment>): ReadonlyArray<Statement.Segment> =>
   conditions.length === 0 ? [] : [Statement.literal(" WHERE "), ...Expression.and(conditions).segments]
@@ -131,23 +133,34 @@ export interface Output {
   readonly decode: Expression.Decode | undefined
   /** Its values are times that the driver cuts. */
   readonly cut: boolean
+  /** What stands behind it in the select list. */
+  readonly cast: string
 }
 
 const wrong = (mapping: EntityMapping, field: string, message: string): Schema.SchemaError =>
   fieldError(mapping, field, new SchemaIssue.InvalidValue({ message }))
 
 /** A query of one value is read as its column is; no row gives null. */
-const decodeOfSubquery = (scope: Scope.Scope, of: Statement.Fragment): Expression.Decode | undefined => {
+const readingOfSubquery = (scope: Scope.Scope, of: Statement.Fragment): Pick<Output, "decode" | "cast"> => {
   const placeholder = Placeholder.scalarIn(of)
-  if (placeholder?.query.columns === undefined) return undefined
-  const inner = Scope.inside(scope, mappingOf(scope.registry, placeholder.query.entity))
+  if (placeholder?.query.columns === undefined) return { decode: undefined, cast: "" }
+  const inner = Scope.inside(scope, mappingOf(scope.known.registry, placeholder.query.entity))
   for (const join of placeholder.query.joins) Scope.join(inner, join)
-  const decode = outputsOf(inner, placeholder.query)[0]?.decode
-  return decode === undefined ? undefined : (value) => value === null ? R.succeed(null) : decode(value)
+  const { cast = "", decode } = outputsOf(inner, placeholder.query)[0] ?? {}
+  return {
+    cast,
+    decode: decode === undefined ? undefined : (value) => value === null ? R.succeed(null) : decode(value)
+  }
 }
 
-const decodeOf = (of: Expression.Expr<unknown>, unchecked: boolean): Expression.Decode | undefined =>
-  unchecked ? of["~unchecked"] ?? of["~decode"] : of["~decode"]
+const readingOf = (
+  scope: Scope.Scope,
+  of: Expression.Expr<unknown>,
+  unchecked: boolean
+): Pick<Output, "decode" | "cast"> => {
+  const decode = unchecked ? of["~unchecked"] ?? of["~decode"] : of["~decode"]
+  return decode === undefined ? readingOfSubquery(scope, of) : { decode, cast: of["~cast"] ?? "" }
+}
 
 const outputsOf = (
   scope: Scope.Scope,
@@ -165,8 +178,7 @@ const outputsOf = (
       Scope.wrong(scope, "columns", `${name}: ${Genuine.refusal("an expression", of)}`)
       return []
     }
-    const decode = decodeOf(of, unchecked) ?? decodeOfSubquery(scope, of)
-    return [{ name, of: Scope.resolved(scope, of), cut: Expression.isCut(of), decode }]
+    return [{ name, of: Scope.resolved(scope, of), cut: Expression.isCut(of), ...readingOf(scope, of, unchecked) }]
   })
 }
 
@@ -234,7 +246,7 @@ const subquery = (outer: Scope.Scope, query: Query.Any): ReadonlyArray<Statement
     outer.errors.push(wrong(outer.tables[0]!.mapping, "query", message))
     return []
   }
-  const scope = Scope.inside(outer, mappingOf(outer.registry, query.entity))
+  const scope = Scope.inside(outer, mappingOf(outer.known.registry, query.entity))
   const { alias, mapping } = scope.tables[0]!
   const segments = selectIn(scope, query, () =>
     query.columns === undefined
@@ -274,7 +286,7 @@ export const printable = (
 ): R.Result<Query.Compiled, Schema.SchemaError | QueryError> =>
   query.write === undefined
     ? R.map(
-      R.flatMap(inclusionsOf(mapping, query), () => select(registry, mapping, query)),
+      R.flatMap(inclusionsOf(mapping, query), () => select(unknown(registry), mapping, query)),
       ({ fragment }) => {
         const [sql, parameters] = PgClient.makeCompiler().compile(fragment, true)
         return { sql, parameters }
@@ -305,7 +317,7 @@ export const inclusionsOf = (
 
 /** Writes a query, or says which value does not fit its field. */
 export const select = (
-  registry: Registry,
+  known: Known,
   mapping: EntityMapping,
   query: Query.Any
 ): R.Result<Written, Schema.SchemaError | QueryError> => {
@@ -315,27 +327,33 @@ export const select = (
       : R.map(fromSource(mapping, query.source), (fragment) => ({ fragment, outputs: undefined, locks: false }))
   }
   const errors: Errors = []
-  const scope = Scope.make(registry, mapping, errors, subquery)
+  const scope = Scope.make(known, mapping, errors, subquery)
   let outputs: ReadonlyArray<Output> | undefined
   const segments = selectIn(scope, query, () => {
-    if (query.columns === undefined) return [Genuine.written([Statement.literal(mapping.selectList)])]
+    if (query.columns === undefined) return [Genuine.written([Statement.literal(Forms.whole(known, mapping).list)])]
     const named = outputsOf(scope, query)
     outputs = named
-    return [...named.map(({ of }) => of), ...restsOf(named, query)]
+    const columns = named.map(({ cast, of }) =>
+      cast === "" ? of : Genuine.written([...of.segments, Statement.literal(cast)])
+    )
+    return [...columns, ...restsOf(named, query)]
   })
   const fragment = Genuine.written([...segments, Statement.literal(lockIn(scope, query))])
   return errors.length > 0 ? R.fail(errors[0]!) : R.succeed({ fragment, outputs, locks: scope.counter.locks })
 }
 
-const keyCondition = (mapping: EntityMapping): string =>
-  mapping.key.map((column, index) => `t.${column.quoted} = $${index + 1}`).join(" AND ")
+const keyCondition = (known: Known, mapping: EntityMapping): string =>
+  mapping.key.map((column, index) => `t.${column.quoted} = $${index + 1}${Forms.of(known, mapping, column).cast}`)
+    .join(" AND ")
 
 /** The SELECT of one column of one row by its key. */
-export const columnByKey = (mapping: EntityMapping, column: Column): string =>
-  `SELECT ${selected("t", [column], [column])} FROM ${mapping.table} AS t WHERE ${keyCondition(mapping)}`
+export const columnByKey = (known: Known, mapping: EntityMapping, column: Column): string =>
+  `SELECT ${Forms.columns(known, mapping, [column]).list} FROM ${mapping.table} AS t WHERE ${
+    keyCondition(known, mapping)
+  }`
 
 /** The SELECT of one row by its key. */
-export const byKey = (mapping: EntityMapping, lock: Query.LockOptions | undefined): string =>
-  `SELECT ${mapping.selectList} FROM ${mapping.table} AS t WHERE ${
-    mapping.key.map((column, index) => `t.${column.quoted} = $${index + 1}`).join(" AND ")
-  }${lockClause(lock)}`
+export const byKey = (known: Known, mapping: EntityMapping, lock: Query.LockOptions | undefined): string =>
+  `SELECT ${Forms.whole(known, mapping).list} FROM ${mapping.table} AS t WHERE ${keyCondition(known, mapping)}${
+    lockClause(lock)
+  }`

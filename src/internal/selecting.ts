@@ -9,10 +9,11 @@ import type { QueryError } from "../SessionError.ts"
 import type { Row } from "../SessionState.ts"
 import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
-import { onConnection } from "./connection.ts"
+import { ensureKnown, onConnection } from "./connection.ts"
 import type { Core, Values } from "./core.ts"
 import * as Events from "./events.ts"
 import * as ExactTime from "./exactTime.ts"
+import * as Forms from "./forms.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
 import { ensureBegun } from "./levels.ts"
@@ -142,7 +143,7 @@ const checked = Effect.fnUntraced(function*(
     const included = query.inclusions[name]!.query
     if (included === undefined) continue
     const shape = RelationSql.shapeOf(core.registry, relation, included)
-    yield* Effect.fromResult(RelationSql.write(core.registry, shape, []))
+    yield* Effect.fromResult(RelationSql.write(core.known, shape, []))
     yield* checked(core, shape.target, included)
   }
 })
@@ -211,7 +212,8 @@ export const select = (
     const mapping = mappingOf(core.registry, given.entity)
     return Effect.gen(function*(): Effect.fn.Return<Result.Result<unknown>, Reads.ReadError> {
       const query = yield* Events.beforeExecute(core, given)
-      const { fragment, locks, outputs } = yield* Effect.fromResult(SelectSql.select(core.registry, mapping, query))
+      yield* ensureKnown(core, mapping)
+      const { fragment, locks, outputs } = yield* Effect.fromResult(SelectSql.select(core.known, mapping, query))
       yield* checked(core, mapping, query)
       yield* Reads.autoflush(core)
       yield* Reads.beginFor(core, locks)
@@ -223,6 +225,7 @@ export const select = (
         if (query.keyset !== undefined) Position.remember(decoded, mapping.entity, query.keyset.orders)
         return Result.ofRows(decoded, decoded.length, decoded.map((row) => row[outputs[0]?.name ?? ""]))
       }
+      if (query.source === undefined) Forms.parse(rows, Forms.whole(core.known, mapping))
       const found = yield* attach(core, mapping, rows, {
         populateExisting: query.populateExisting || query.lock !== undefined,
         unchecked: query.unchecked,

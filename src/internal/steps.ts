@@ -10,6 +10,7 @@ import * as SessionState from "../SessionState.ts"
 import { stillRises, type TableFacts } from "./catalog.ts"
 import { onTransaction } from "./connection.ts"
 import type { Connected, Core, Values } from "./core.ts"
+import * as Forms from "./forms.ts"
 import * as Hydrate from "./hydrate.ts"
 import { tablesChanged } from "./lost.ts"
 import { asField, type Column, counterOf, type EntityMapping, keepRests, keyOf, type PairTable } from "./mapping.ts"
@@ -111,6 +112,7 @@ export const textOf = <T>(core: Core, name: string, make: () => T): T => {
 const namesOf = (columns: ReadonlyArray<Column>): string => columns.map((column) => column.index).join()
 
 const emptyFacts: TableFacts = {
+  types: undefined,
   columns: new Map(),
   insertTriggers: true,
   updateTriggers: true,
@@ -219,6 +221,7 @@ const insertRows = Effect.fnUntraced(function*(
   const returned = yield* send(core, progress, text.sql, placeholder)
   compare(core, progress, facts, returned)
   if (text.matching === "sorted" && rows.length > 1) yield* ensureSorted(core, progress, mapping)
+  Forms.parse(returned, text.selection, offset)
   keepRests(text.returning, returned, offset)
   const back = yield* succeed(matched(mapping, text, made, returned))
   for (let index = 0; index < back.length; index++) {
@@ -322,6 +325,7 @@ export const update = Effect.fnUntraced(function*(
   ]))
   const back = yield* send(core, progress, text.sql, arrays)
   compare(core, progress, facts, back)
+  Forms.parse(back, text.selection, 1)
   if (back.length !== rows.length) {
     return yield* stale(mapping, "update", before.map((row) => keyOf(mapping, row)), back)
   }

@@ -4,7 +4,7 @@
  */
 import type { Row } from "../SessionState.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
-import { Text } from "./transport.ts"
+import { Text } from "./pgText.ts"
 
 const stored = new WeakMap<Row, Readonly<Record<string, unknown>>>()
 

@@ -5,9 +5,10 @@ import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import { QueryError, TransactionClosedError, type UsageError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { onTransaction } from "./connection.ts"
+import { ensureKnown, onTransaction } from "./connection.ts"
 import { changeUnit, type Connected, type Core, failureOf, stateOf, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
+import * as Forms from "./forms.ts"
 import * as Genuine from "./genuine.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
@@ -58,6 +59,7 @@ const declare = Effect.fnUntraced(function*(
 const instances = (core: Core, mapping: EntityMapping, unchecked: boolean) => (rows: Values): Decoded => {
   const unit = unitOf(core)
   const values: Array<unknown> = []
+  Forms.parse(rows, Forms.whole(core.known, mapping))
   const reader = Hydrate.reader(mapping, 0, unchecked)
   keepRests(mapping.columns, rows)
   for (const row of rows) {
@@ -82,7 +84,10 @@ const openQuery = (core: Core, given: Query.Any): Effect.Effect<Cursor, OpenErro
       return Effect.fail(refused(mapping, "fromStatement", "stream the statement itself, or a query of columns"))
     }
     return Effect.flatMap(
-      Effect.fromResult(SelectSql.select(core.registry, mapping, query)),
+      Effect.flatMap(
+        ensureKnown(core, mapping),
+        () => Effect.fromResult(SelectSql.select(core.known, mapping, query))
+      ),
       ({ fragment, outputs }) =>
         declare(
           core,

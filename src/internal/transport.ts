@@ -2,7 +2,9 @@
 import { PgTypes } from "@effect/sql-pg"
 import { Result } from "effect"
 import type { ColumnFacts } from "./catalog.ts"
-import * as ExactTime from "./exactTime.ts"
+import type { Codec } from "./codec.ts"
+import * as Forms from "./forms.ts"
+import * as PgText from "./pgText.ts"
 
 export interface Transport {
   /** The type of the parameter, without brackets. */
@@ -13,42 +15,6 @@ export interface Transport {
   /** The parameter of one value, where a statement writes one row. */
   readonly single: (value: unknown) => PgTypes.Parameter
 }
-
-/** A value as PostgreSQL writes it. */
-export class Text {
-  readonly text: string
-  constructor(text: string) {
-    this.text = text
-  }
-}
-
-const hex = (bytes: Uint8Array): string =>
-  `\\x${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`
-
-const scalarText = (value: unknown): string =>
-  value instanceof Date
-    ? ExactTime.dateText(value)
-    : value instanceof Uint8Array
-    ? hex(value)
-    : value instanceof Text
-    ? value.text
-    : typeof value === "object"
-    ? JSON.stringify(value)
-    : String(value)
-
-const quoted = (text: string): string => `"${text.replaceAll("\\", "\\\\").replaceAll("\"", "\\\"")}"`
-
-/** An array literal, as the PostgreSQL manual has it (8.15.2). */
-export const arrayText = (values: ReadonlyArray<unknown>): string =>
-  `{${
-    values.map((value) =>
-      value === null || value === undefined
-        ? "NULL"
-        : Array.isArray(value)
-        ? arrayText(value)
-        : quoted(scalarText(value))
-    ).join(",")
-  }}`
 
 const { OID } = PgTypes
 
@@ -93,17 +59,18 @@ const nullsOnly = (value: unknown): unknown => value
 /** The transport of a column of `true` and `false` that no table has. */
 export const flag: Transport = { type: "boolean", cast: "", ...parametersOf(OID.bool, undefined) }
 
+type Written = Pick<Codec, "kind" | "takesText">
+
+const anyValue: Written = { kind: "other", takesText: false }
+
+const isText = (oid: number): boolean => oid === OID.text || oid === OID.varchar
+
 /** Chooses the transport of a column: binary where the driver has it, else as text that PostgreSQL casts. */
-export const make = (facts: ColumnFacts | undefined): Transport => {
-  if (facts === undefined) return { type: "text", cast: "", ...parametersOf(OID.text, scalarText) }
-  const type = binary.get(facts.oid)
+export const make = (facts: ColumnFacts | undefined, codec: Written = anyValue): Transport => {
+  if (facts === undefined) return { type: "text", cast: "", ...parametersOf(OID.text, PgText.ofScalar) }
+  const type = codec.kind === "text" && !isText(facts.oid) ? undefined : binary.get(facts.oid)
   if (type !== undefined) {
     return { type, cast: facts.type === type ? "" : `::${facts.type}`, ...parametersOf(facts.oid, nullsOnly) }
   }
-  const wire = facts.isArray
-    ? (value: unknown) => Array.isArray(value) ? arrayText(value) : scalarText(value)
-    : facts.oid === OID.json || facts.oid === OID.jsonb
-    ? (value: unknown) => value instanceof Text ? value.text : JSON.stringify(value)
-    : scalarText
-  return { type: "text", cast: `::${facts.type}`, ...parametersOf(OID.text, wire) }
+  return { type: "text", cast: `::${facts.type}`, ...parametersOf(OID.text, Forms.write(facts, codec)) }
 }

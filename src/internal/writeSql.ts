@@ -3,7 +3,9 @@
  * update and the delete of a single row have one of their own, which the server plans and runs in less than half the time.
  */
 import { type ColumnFacts, mark, type TableFacts } from "./catalog.ts"
-import { type Column, counterOf, type EntityMapping, selected } from "./mapping.ts"
+import * as Forms from "./forms.ts"
+import { codecOf } from "./hydrate.ts"
+import { type Column, counterOf, type EntityMapping } from "./mapping.ts"
 import * as Transport from "./transport.ts"
 
 /** How the rows that come back are matched to those that were sent. */
@@ -21,6 +23,8 @@ export interface Text {
   readonly sql: string
   readonly transports: ReadonlyArray<Transport.Transport>
   readonly returning: ReadonlyArray<Column>
+  /** How these are read. */
+  readonly selection: Forms.Selection
   readonly matching: Matching
   /** Whether the parameters are arrays, or the values of one row. */
   readonly several: boolean
@@ -49,10 +53,6 @@ export const cast = (transports: ReadonlyArray<Transport.Transport>, index: numb
 
 export const list = (parts: ReadonlyArray<string>): string => parts.join(", ")
 
-/** The columns that are read back, behind something else. */
-const listed = (first: string, columns: ReadonlyArray<Column>): string =>
-  columns.length === 0 ? first : `${first}, ${selected("t", columns, columns)}`
-
 /** What an insert has to read back: what it did not send, and what the database may have changed. */
 const insertReturning = (
   mapping: EntityMapping,
@@ -63,7 +63,7 @@ const insertReturning = (
     mapping.columns :
     mapping.columns.filter((column) =>
       !columns.includes(column) || !(column.insertRoundTrips || column === mapping.version) ||
-      factsOf(facts, column)?.exact !== true
+      !Forms.isExact(facts, column)
     )
 
 const updateReturning = (
@@ -77,7 +77,7 @@ const updateReturning = (
     mapping.columns.filter((column) =>
       defaults.includes(column) || factsOf(facts, column)?.generated === true ||
       (mapping.serverVersion && column === mapping.version) ||
-      (columns.includes(column) && !(column.updateRoundTrips && factsOf(facts, column)?.exact === true))
+      (columns.includes(column) && !(column.updateRoundTrips && Forms.isExact(facts, column)))
     )
 
 const matchingOf = (mapping: EntityMapping, columns: ReadonlyArray<Column>, facts: TableFacts): Matching => {
@@ -94,38 +94,42 @@ const matchingOf = (mapping: EntityMapping, columns: ReadonlyArray<Column>, fact
 export const insert = (mapping: EntityMapping, columns: ReadonlyArray<Column>, facts: TableFacts): Text => {
   const sent = columns.length === 0
     ? [Transport.make(undefined)]
-    : columns.map((column) => Transport.make(factsOf(facts, column)))
+    : columns.map((column) => Transport.make(factsOf(facts, column), codecOf(column, "insert")))
   const names = list(columns.map((column) => column.quoted))
   const values = list(columns.map((_, index) => cast(sent, index)))
   const matching = matchingOf(mapping, columns, facts)
   const changed = insertReturning(mapping, columns, facts)
   if (matching === "ordinal") {
     const into = columns.length === 0 ? "DEFAULT VALUES" : `(${names}) VALUES (${values})`
-    const back = list([listed("s.ord::int4", changed), markWith(mapping, true)])
+    const selection = Forms.selected(facts, changed)
+    const back = list([behindOrdinal(selection), markWith(mapping, true)])
     return {
       sql: `MERGE INTO ${mapping.table} AS t USING ${source(sent)} ON false WHEN NOT MATCHED THEN INSERT ${into} ` +
         `RETURNING ${back}`,
       transports: sent,
       returning: changed,
+      selection,
       matching,
       several: true
     }
   }
   const keys = mapping.key.filter((column) => !changed.includes(column))
   const returning = [...keys, ...changed]
+  const selection = Forms.selected(facts, returning)
   const into = columns.length === 0
     ? "DEFAULT VALUES"
     : `(${names}) SELECT ${values} FROM ${source(sent)} ORDER BY s.ord`
   return {
-    sql: `INSERT INTO ${mapping.table} AS t ${into} RETURNING ${
-      list([selected("t", returning, returning), markWith(mapping, false)])
-    }`,
+    sql: `INSERT INTO ${mapping.table} AS t ${into} RETURNING ${list([selection.list, markWith(mapping, false)])}`,
     transports: columns.length === 0 ? [] : sent,
     returning,
+    selection,
     matching: columns.length === 0 ? "single" : matching,
     several: true
   }
 }
+
+const behindOrdinal = ({ list }: Forms.Selection): string => list === "" ? "s.ord::int4" : `s.ord::int4, ${list}`
 
 interface Locked {
   readonly transports: ReadonlyArray<Transport.Transport>
@@ -147,7 +151,10 @@ const locked = (
   more: ReadonlyArray<Transport.Transport> = []
 ): Locked => {
   const all = [...mapping.key, ...(mapping.version === undefined ? [] : [mapping.version]), ...columns]
-  const transports = [...all.map((column) => Transport.make(factsOf(facts, column))), ...more]
+  const transports = [
+    ...all.map((column) => Transport.make(factsOf(facts, column), codecOf(column, "update"))),
+    ...more
+  ]
   const keyMatch = mapping.key.map((column, index) => `t.${column.quoted} = ${cast(transports, index)}`).join(" AND ")
   const at = mapping.key.length
   const match = mapping.version === undefined
@@ -194,14 +201,16 @@ export const update = (mapping: EntityMapping, shape: UpdateShape, facts: TableF
       : ` AND t.${column.quoted} IS NOT DISTINCT FROM ${value}`
   })
   const returning = updateReturning(mapping, columns, defaults, facts)
+  const selection = Forms.selected(facts, returning)
   return {
     sql: `${prefix}UPDATE ${mapping.table} AS t SET ${
       list(sets.length > 0 ? sets : [noChange(mapping)])
     } FROM ${from} WHERE ${match}${old.join("")} RETURNING ${
-      list([listed("s.ord::int4", returning), markWith(mapping, shape.several)])
+      list([behindOrdinal(selection), markWith(mapping, shape.several)])
     }`,
     transports,
     returning,
+    selection,
     matching: "ordinal",
     several: shape.several
   }
@@ -231,6 +240,7 @@ export const remove = (
     } RETURNING s.ord::int4`,
     transports,
     returning: [],
+    selection: Forms.selected(facts, []),
     matching: "ordinal",
     several
   }
