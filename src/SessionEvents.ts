@@ -123,7 +123,7 @@ export interface SessionEvents {
   readonly afterBegin?: Handler | undefined
   /** Once, before the last flushes of a transaction that is to be committed. */
   readonly beforeCommit?: Handler | undefined
-  /** After a commit. A failure does not undo it. */
+  /** After a commit. A failure does not undo it, nor does an interruption, which ends the hook. */
   readonly afterCommit?: Handler | undefined
   /** After a rollback of the whole transaction. Its failure is that of `rollback`; a bracket fails as it did already. */
   readonly afterRollback?: Handler | undefined

@@ -212,7 +212,7 @@ const finish = <A, E>(
     }
     const top = stateOf(core).frames.at(-1)!
     return restore(top.lock.withPermit(flushCommitting(core, frame))).pipe(
-      Effect.andThen(endThrough(core, operation, frame, "commit")),
+      Effect.andThen(endThrough(core, operation, frame, "commit", restore)),
       Effect.onError(() => Effect.suspend(() => isOpen(core, frame) ? rollback : Effect.void)),
       Effect.andThen(exit)
     )

@@ -1,5 +1,5 @@
 /** Opens and ends the levels of a session's transaction: its root, and its savepoints. */
-import { Cause, Context, Effect, Exit, Option } from "effect"
+import { Cause, Context, Effect, Exit, identity, Option } from "effect"
 import type { SqlError } from "effect/sql"
 import {
   type CommitError,
@@ -168,8 +168,27 @@ const failureFrom = (exit: Exit.Exit<void, SqlError.SqlError>): Effect.Effect<ne
 const bothOf = <E>(one: Effect.Effect<void, E>, other: Effect.Effect<void, E>): Effect.Effect<void, E> =>
   Effect.flatMap(Effect.exit(one), (exit) => Effect.andThen(other, exit))
 
-const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> =>
-  Effect.uninterruptible(
+/**
+ * Lets an interruption end what runs after a commit. One that came before, while the commit was on its way, does not: the
+ * commit has happened, and what is to follow it follows.
+ */
+const endable = <A, E>(effect: Effect.Effect<A, E>, restore: Restore): Effect.Effect<A, E> =>
+  Effect.flatMap(Effect.exit(restore(Effect.void)), (before) => Exit.isSuccess(before) ? restore(effect) : effect)
+
+const afterCommit = (
+  core: Core,
+  unit: SessionState.SessionState,
+  restore: Restore
+): Effect.Effect<void, SessionEventError> =>
+  core.events.afterCommit === undefined && core.events.onTransition === undefined
+    ? Effect.void
+    : bothOf(
+      endable(Events.onTransition(core, "over", () => Events.ending(unit, "commit")), restore),
+      endable(Events.afterCommit(core), restore)
+    )
+
+const commitRoot = (core: Core, frame: Frame, restore: Restore): Effect.Effect<void, CommitError> =>
+  Effect.uninterruptibleMask((own) =>
     Effect.flatMap(
       Effect.andThen(restoreSettings(core, frame), frame.parked!.commit),
       (exit): Effect.Effect<void, CommitError> => {
@@ -178,10 +197,7 @@ const commitRoot = (core: Core, frame: Frame): Effect.Effect<void, CommitError> 
           Stack.settle(core, (unit) => SessionState.committed(unit, core.expireOnCommit))
           return Effect.andThen(
             Reacting.tell(core, unit),
-            bothOf(
-              Events.onTransition(core, "over", () => Events.ending(unit, "commit")),
-              Events.afterCommit(core)
-            )
+            afterCommit(core, unit, (effect) => restore(own(effect)))
           )
         }
         Stack.settle(core, SessionState.rolledBack)
@@ -211,9 +227,9 @@ const endNested = (frame: Frame, how: How): Effect.Effect<void, SqlError.SqlErro
   )
 
 /** Ends one level, with its lock in hand. */
-const endTop = (core: Core, frame: Frame, how: How): Effect.Effect<void, CommitError> => {
+const endTop = (core: Core, frame: Frame, how: How, restore: Restore): Effect.Effect<void, CommitError> => {
   if (stateOf(core).frames[0]?.id !== frame.id) return endNested(frame, how)
-  return how === "commit" ? commitRoot(core, frame) : rollbackRoot(core, frame)
+  return how === "commit" ? commitRoot(core, frame, restore) : rollbackRoot(core, frame)
 }
 
 /** Flushes until nothing waits: before what ends here is kept. */
@@ -236,7 +252,14 @@ export const flushCommitting = (core: Core, frame: Frame | undefined): Effect.Ef
   })
 
 /** Ends a level and those inside it, innermost first, each when its running operation is done. */
-export const endThrough = (core: Core, operation: string, frame: Frame, how: How): Effect.Effect<void, CommitError> =>
+export const endThrough = (
+  core: Core,
+  operation: string,
+  frame: Frame,
+  how: How,
+  /** Lets interruptions come, where they are held back. */
+  restore: Restore = identity
+): Effect.Effect<void, CommitError> =>
   Effect.suspend(() => {
     const { frames } = stateOf(core)
     const index = frames.findIndex(({ id }) => id === frame.id)
@@ -248,11 +271,11 @@ export const endThrough = (core: Core, operation: string, frame: Frame, how: How
     if (index === 0 && how === "rollback") change(core, (state) => ({ ...state, unwinding: true }))
     const end = top.lock.withPermit(Effect.suspend(() => {
       if (!isOpen(core, top)) return Effect.void
-      return Effect.andThen(flushBefore(core, how), Effect.suspend(() => endTop(core, top, how)))
+      return Effect.andThen(flushBefore(core, how), Effect.suspend(() => endTop(core, top, how, restore)))
     }))
     // The callbacks of `afterCommit` run without the lock: they may use this session.
-    const ended = Effect.andThen(end, top.parked === undefined ? Effect.void : top.parked.over)
-    return index === frames.length - 1 ? ended : Effect.andThen(end, endThrough(core, operation, frame, how))
+    const ended = Effect.andThen(end, top.parked === undefined ? Effect.void : endable(top.parked.over, restore))
+    return index === frames.length - 1 ? ended : Effect.andThen(end, endThrough(core, operation, frame, how, restore))
   })
 
 /** Ends what may end by hand: a hook cannot end the transaction of the operation that runs it. */

@@ -51,11 +51,15 @@ export const lostIn = (cause: Cause.Cause<unknown>): SqlError.SqlError | undefin
   return undefined
 }
 
+/** What the driver calls the use of a connection whose transaction has ended: retryable, which it is not. */
+const released = "PgConnection: Pinned connection was released"
+
 /**
  * The client knows the class 08 as `ConnectionError`; the other codes of a lost connection become one too. What is not to
  * be printed is hidden.
  */
 export const classified = (thrown: SqlError.SqlError): SqlError.SqlError => {
+  if (thrown.message === released) return ended()
   const error = Secrets.without(thrown)
   return error.reason._tag !== "UnknownError" || !isLost(error)
     ? error
