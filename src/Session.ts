@@ -144,7 +144,9 @@ export interface SessionService {
    *
    * The input is checked at once: `SchemaError` if it does not fit the insert variant, or has a field that does not
    * exist. A ref in it stands for a value that is not known yet; one of another session, or one that was rolled back,
-   * is a `DetachedInstanceError`. A key that the session holds already is found by the flush (`FlushError`), one that
+   * is a `DetachedInstanceError`. What leads to a row that is marked to be deleted, that goes with one by cascade, or that
+   * this session has deleted, is an `ObjectDeletedError`: to see that, a parent is read by its key, but only while a row
+   * with such a cascade is marked. A key that the session holds already is found by the flush (`FlushError`), one that
    * the table holds by the database (`SqlError`).
    *
    * @example
@@ -170,12 +172,15 @@ export interface SessionService {
   readonly add: <E extends Entity.Any>(
     entity: E,
     input: Entity.Insert<E>
-  ) => Effect.Effect<Ref<E>, Schema.SchemaError | DetachedInstanceError | UsageError>
+  ) => Effect.Effect<Ref<E>, Schema.SchemaError | DetachedInstanceError | ObjectDeletedError | UsageError>
   /** Adds rows: all of them, or none if one input is not right. Else as `add`. */
   readonly addAll: <E extends Entity.Any>(
     entity: E,
     inputs: ReadonlyArray<Entity.Insert<E>>
-  ) => Effect.Effect<ReadonlyArray<Ref<E>>, Schema.SchemaError | DetachedInstanceError | UsageError>
+  ) => Effect.Effect<
+    ReadonlyArray<Ref<E>>,
+    Schema.SchemaError | DetachedInstanceError | ObjectDeletedError | UsageError
+  >
   /**
    * Applies a patch to the latest version that this session knows, and gives the new one: written by the next flush.
    * What the database makes, and a version, are known after it: `updated` returns the row as it is stored.
@@ -244,7 +249,8 @@ export interface SessionService {
     patch: Entity.PatchFor<T>
   ) => Effect.Effect<T extends Entity.EntityRef<infer A, unknown> ? A : T, TargetError>
   /**
-   * Marks a row: the next flush deletes it, and changes of it that are not written are dropped. From here on `get`
+   * Marks a row: the next flush deletes it, and changes of it that are not written are dropped. Of a row with a version
+   * that has expired, the flush reads the version first, since it is not known any more. From here on `get`
    * gives none for it, and `current`, `update`, `refresh` and `link` fail with `ObjectDeletedError`, until its key is
    * added again or a rollback brings it back.
    *
@@ -254,7 +260,7 @@ export interface SessionService {
    */
   readonly delete: <A>(
     target: Entity.Target<A>
-  ) => Effect.Effect<void, DetachedInstanceError | ObjectDeletedError | NotPersistentError | UsageError>
+  ) => Effect.Effect<void, TargetError | NotPersistentError>
   /**
    * Lets a relation of a target lead to another; the next flush sets the foreign key, or adds the pair.
    *
@@ -311,6 +317,9 @@ export interface SessionService {
    * key, adds one. What relations with `merge: true` lead to, under their names in the value, is merged along; the rows
    * of a collection that are not in the value are unlinked. A field that is left out stays as it is.
    *
+   * A row that waits to be inserted is found by its key, where the program gave that; of rows whose keys the database
+   * makes, those of this entity are flushed first, with what they refer to, and nothing else is.
+   *
    * A version in the value that is not the row's is a `StaleDataError`. With `load: false` the value is taken for what
    * the database has, without SQL: it must have all fields.
    *
@@ -335,6 +344,15 @@ export interface SessionService {
     value: Merge<E>,
     options?: MergeOptions
   ) => Effect.Effect<Ref<E>, LinkError | AmbiguousKey<E>>
+  /**
+   * As `merge`, for many values: their rows, and those of what they lead to, are read by one statement for each entity.
+   * All values are merged, or none.
+   */
+  readonly mergeAll: <E extends Entity.Any>(
+    entity: E,
+    values: ReadonlyArray<Merge<E>>,
+    options?: MergeOptions
+  ) => Effect.Effect<ReadonlyArray<Ref<E>>, LinkError | AmbiguousKey<E>>
   /**
    * Forgets a target, with what it was to write. `DetachedInstanceError` if the session does not hold it.
    *

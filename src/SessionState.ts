@@ -128,6 +128,8 @@ export interface SessionState {
   readonly dirty: HashSet.HashSet<string>
   /** Marked, to be deleted by the next flush. */
   readonly deleted: HashSet.HashSet<string>
+  /** The last values of those of them that had changes. */
+  readonly last: HashMap.HashMap<string, Row>
   /** Inserted in this transaction, with the number of the ref: forgotten when it rolls back. */
   readonly inserted: HashMap.HashMap<string, number>
   /** Deleted in this transaction, and not inserted in it: back when it rolls back. */
@@ -509,13 +511,14 @@ export const link = (
 }
 
 /**
- * Marks a row to be deleted; its changes are forgotten.
+ * Marks a row to be deleted; its changes are forgotten, but for what `session.deleted` gives.
  *
  * @category transitions
  * @since 0.1.0
  */
 export const markDeleted = (self: SessionState, entry: Entry): SessionState => ({
   ...setEntry(self, { ...entry, value: entry.committed, changed: [], links: undefined, deferred: undefined }),
+  last: Entries.withLast(self.last, entry),
   deleted: HashSet.add(self.deleted, entry.key.token),
   touched: Linking.touch(self, entry.mapping)
 })
@@ -756,7 +759,8 @@ export const rolledBack = (self: SessionState): SessionState => ({
 })
 
 /**
- * Gives the state after the rollback to a savepoint: what it was there. Only the numbers of refs are never used twice.
+ * Gives the state after the rollback to a savepoint: what it was there. The numbers of refs are never used twice, and
+ * a ref that a merge has given since then of a row that was there before stays that row's.
  *
  * @category transitions
  * @since 0.1.0
@@ -764,7 +768,8 @@ export const rolledBack = (self: SessionState): SessionState => ({
 export const restored = (self: SessionState, snapshot: SessionState): SessionState => ({
   ...snapshot,
   nextRef: Math.max(self.nextRef, snapshot.nextRef),
-  epoch: snapshot.epoch
+  epoch: snapshot.epoch,
+  refs: Entries.withLaterRefs(snapshot.refs, self.refs, snapshot.nextRef, self.nextRef)
 })
 
 /**

@@ -59,7 +59,10 @@ describe("what is inferred", () => {
     const added = session.add(User, { name: "Ada", email: null })
     expectTypeOf<Success<typeof added>>().toEqualTypeOf<Entity.EntityRef<User, UserId>>()
     expectTypeOf<Failure<typeof added>>().toEqualTypeOf<
-      Schema.SchemaError | SessionError.DetachedInstanceError | SessionError.UsageError
+      | Schema.SchemaError
+      | SessionError.DetachedInstanceError
+      | SessionError.ObjectDeletedError
+      | SessionError.UsageError
     >()
     const all = session.addAll(Tag, [{ label: "a" }])
     expectTypeOf<Success<typeof all>[number]>().toExtend<Entity.EntityRef<Tag, Tag["id"]>>()

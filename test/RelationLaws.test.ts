@@ -35,6 +35,7 @@ const agree = Effect.fnUntraced(function*(steps: ReadonlyArray<AnyStep>) {
 /** About a third of how often each of these happens in so many runs. */
 const often = {
   add: 1200,
+  "add below what leaves": 10,
   rename: 300,
   move: 300,
   swap: 35,
@@ -72,7 +73,6 @@ const often = {
   "nested undone": 150,
   "fails: not nullable": 17,
   "fails: parent dropped": 15,
-  "fails: parent deleted": 2,
   "fails: swap": 20,
   "fails: place taken": 10,
   PendingRollbackError: 70,

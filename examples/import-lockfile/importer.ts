@@ -24,7 +24,7 @@ export class ImportBroken extends Schema.TaggedError<ImportBroken>()("ImportBrok
   }
 }
 
-export type ImportError = SessionError.ReadError | SessionError.DetachedInstanceError | CountsError | ImportBroken
+export type ImportError = SessionError.TargetError | CountsError | ImportBroken
 
 /**
  * Adds what the database lacks of a graph, and gives how much that was. Nothing is ever removed: what another lockfile

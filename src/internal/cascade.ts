@@ -13,7 +13,7 @@ import * as Hydrate from "./hydrate.ts"
 import * as Linking from "./linking.ts"
 import type { EntityMapping, ForeignKey, PairTable } from "./mapping.ts"
 import { absent, nullableOf } from "./nulls.ts"
-import { knownKey } from "./operations.ts"
+import { takenKeys } from "./operations.ts"
 
 /** The rows that foreign keys, or pairs, lead to from others, to be read. */
 export interface Read {
@@ -57,11 +57,7 @@ class Expansion {
     this.registry = registry
     this.found = found
     this.changed = Children.changed(state)
-    this.taken = new Set(
-      SessionState.pendingRows(state).flatMap((pending) =>
-        knownKey(SessionState.withWritten(state, pending))?.token ?? []
-      )
-    )
+    this.taken = takenKeys(state)
   }
 
   run(): void {
@@ -166,7 +162,9 @@ class Expansion {
     parent: IdentityKey.IdentityKey,
     foreignKey: ForeignKey
   ): ReadonlyArray<IdentityKey.IdentityKey> {
-    if (foreignKey.owner?.passiveDeletes === true && this.isMarked(parent.token)) return []
+    // What takes the key of a row is written into that row: the database deletes nothing.
+    const isDeleted = this.isMarked(parent.token) && !this.taken.has(parent.token)
+    if (foreignKey.owner?.passiveDeletes === true && isDeleted) return []
     const { relations } = this.registry.mappings.get(parent.entity)!
     for (const relation of relations) {
       const known = this.whole && relation.foreignKey === foreignKey

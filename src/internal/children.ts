@@ -7,11 +7,50 @@ import * as Collections from "./collections.ts"
 import * as Linking from "./linking.ts"
 import { asKey, type EntityMapping, type ForeignKey } from "./mapping.ts"
 
-const idOfRef = (
+/** What a value of a row is, where it is known before the flush: of a ref, what its row has. */
+export const knownValue = (state: SessionState.SessionState, value: unknown): unknown => {
+  if (!Entity.isColumnRef(value)) return Collections.plainValue(value)
+  const pending = Option.getOrUndefined(HashMap.get(state.pending, value.ref.id))
+  if (pending === undefined) return Collections.plainValue(Option.getOrUndefined(SessionState.valueOfRef(state, value)))
+  return knownValue(state, pending.values[value.field ?? pending.mapping.key[0]!.field])
+}
+
+/** Whether a value is, or may be, what a pending row has in a field. */
+const isOf = (
   state: SessionState.SessionState,
-  ref: Entity.EntityRef<unknown, unknown>
-): string | undefined =>
-  HashMap.has(state.pending, ref.id) ? `#${ref.id}` : Option.getOrUndefined(SessionState.keyOfRef(state, ref.id))?.token
+  foreignKey: ForeignKey,
+  at: number,
+  value: unknown,
+  { mapping, ref, values }: SessionState.Pending
+): boolean => {
+  const { field } = foreignKey.keys[at]!
+  if (Entity.isColumnRef(value) && value.ref.id === ref.id) return (value.field ?? mapping.key[0]!.field) === field
+  const [known, held] = [knownValue(state, values[field]), knownValue(state, value)]
+  return known !== undefined && held !== undefined && SessionState.sameValue(known, asKey(foreignKey, at, held))
+}
+
+/** What a foreign key leads to; undefined where it leads nowhere. */
+export const leadsTo = (
+  state: SessionState.SessionState,
+  foreignKey: ForeignKey,
+  valueOf: (field: string) => unknown
+): SessionState.Subject | undefined => {
+  const given = foreignKey.columns.map(({ field }) => valueOf(field))
+  for (const value of given) {
+    if (!Entity.isColumnRef(value) || value.ref.entity.identifier !== foreignKey.target) continue
+    const pending = Option.getOrUndefined(HashMap.get(state.pending, value.ref.id))
+    if (pending !== undefined && given.every((one, at) => isOf(state, foreignKey, at, one, pending))) {
+      return { _tag: "Ref", ref: value.ref }
+    }
+  }
+  const values: Array<unknown> = []
+  for (const [index, value] of given.entries()) {
+    const known = knownValue(state, value)
+    if (known === undefined) return undefined
+    values.push(asKey(foreignKey, index, known))
+  }
+  return { _tag: "Key", key: IdentityKey.make(foreignKey.target, values) }
+}
 
 /** The id of the subject that a foreign key leads to; undefined where it leads nowhere. */
 const parentOf = (
@@ -19,16 +58,8 @@ const parentOf = (
   foreignKey: ForeignKey,
   valueOf: (field: string) => unknown
 ): string | undefined => {
-  const values: Array<unknown> = []
-  for (const [index, { field }] of foreignKey.columns.entries()) {
-    const value = valueOf(field)
-    if (Entity.isColumnRef(value) && value.ref.entity.identifier === foreignKey.target) return idOfRef(state, value.ref)
-    const known = Entity.isColumnRef(value) ? Option.getOrUndefined(SessionState.valueOfRef(state, value)) : value
-    const plain = Collections.plainValue(known)
-    if (plain === undefined) return undefined
-    values.push(asKey(foreignKey, index, plain))
-  }
-  return IdentityKey.make(foreignKey.target, values).token
+  const subject = leadsTo(state, foreignKey, valueOf)
+  return subject === undefined ? undefined : Linking.idOf(subject)
 }
 
 /** What the foreign key of an entry leads to, changes that are not written included. */

@@ -53,12 +53,14 @@ const cutRows = Effect.fnUntraced(function*(
   })
 })
 
+/** Whether the microseconds of a key are not known. */
+export const isCut = (mapping: EntityMapping, key: IdentityKey.IdentityKey): boolean =>
+  mapping.cutKey && mapping.key.some(({ codec }, at) => codec.cuts && ExactTime.restOf(key.values[at]) === undefined)
+
 /** Finds the row of a key that a value has: of a time that no session has read, the microseconds are not known. */
 export const getGiven = (
   core: Core,
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey
 ): Effect.Effect<Option.Option<SessionState.Row>, Reads.ReadError | MultipleResultsFound> =>
-  mapping.cutKey && mapping.key.some(({ codec }, at) => codec.cuts && ExactTime.restOf(key.values[at]) === undefined)
-    ? getCut(core, mapping, key)
-    : Reads.get(core, mapping, key)
+  isCut(mapping, key) ? getCut(core, mapping, key) : Reads.get(core, mapping, key)

@@ -13,8 +13,8 @@ type Keys = ReadonlyMap<string, Operation>
 
 /** Why one operation waits for another. */
 export type Reason =
-  /** The columns of `to` hold the key of the row that `from` inserts. */
-  | { readonly _tag: "Reference"; readonly columns: ReadonlyArray<Column>; readonly from: Insert }
+  /** The columns of `to` hold what the row has that `from` inserts, or writes in the place of a deleted one. */
+  | { readonly _tag: "Reference"; readonly columns: ReadonlyArray<Column> }
   /** `from` frees the unique value that `to` takes. */
   | { readonly _tag: "Unique"; readonly columns: ReadonlyArray<Column> }
   /** `from` moves or deletes a row that refers to the row which `to` deletes. */
@@ -30,7 +30,8 @@ export interface Edge {
 
 interface Context {
   readonly state: SessionState.SessionState
-  readonly inserts: ReadonlyMap<number, Insert>
+  /** What writes pending rows, by the numbers of their refs. */
+  readonly pending: ReadonlyMap<number, Insert | Update>
   readonly known: Keys
   readonly deletes: Keys
   readonly freed: Keys
@@ -79,16 +80,19 @@ const missing = (to: Operation, field: string, ref: Entity.EntityRef<unknown, un
       `Add that one again, or give ${field} another value.`
   })
 
+/** The key of a row that is written in the place of a deleted one is there before that. */
+const isThere = ({ _tag, mapping }: Insert | Update, { field }: Entity.ColumnRef<unknown>): boolean =>
+  _tag === "Update" && (field === undefined || mapping.key.some((column) => column.field === field))
+
 /** What `to` waits for because a column of it stands for one of a row that is not written yet. */
 const references = (context: Context, to: Insert | Update): FlushError | undefined => {
   for (const column of to.columns) {
     const value = to.values[column.field]
     if (!Entity.isColumnRef(value)) continue
-    const from = context.inserts.get(value.ref.id)
+    const from = context.pending.get(value.ref.id)
     if (from === undefined) return missing(to, column.field, value.ref)
-    if (context.isWanted(from, to)) {
-      context.edges.push({ from, to, reason: { _tag: "Reference", columns: [column], from } })
-    }
+    if (isThere(from, value) || !context.isWanted(from, to)) continue
+    context.edges.push({ from, to, reason: { _tag: "Reference", columns: [column] } })
   }
   return undefined
 }
@@ -98,11 +102,11 @@ const foreignKeys = (context: Context, to: Insert | Update): void => {
   if (context.known.size === 0) return
   for (const foreignKey of to.mapping.foreignKeys) {
     if (!foreignKey.columns.some((column) => to.columns.includes(column))) continue
-    const row = to._tag === "Update" && to.entry !== undefined ? { ...to.entry.value, ...to.values } : to.values
+    const row = to._tag === "Update" && to.ref === undefined ? { ...to.entry!.value, ...to.values } : to.values
     const key = keyOfForeign(foreignKey, row)
     const from = key === undefined ? undefined : context.known.get(key.token)
     if (from?._tag === "Insert" && from !== to && context.isWanted(from, to)) {
-      context.edges.push({ from, to, reason: { _tag: "Reference", columns: foreignKey.columns, from } })
+      context.edges.push({ from, to, reason: { _tag: "Reference", columns: foreignKey.columns } })
     }
   }
 }
@@ -157,20 +161,20 @@ const contextOf = (
   state: SessionState.SessionState,
   isWanted: Context["isWanted"]
 ): Context => {
-  const inserts = new Map<number, Insert>()
+  const pending = new Map<number, Insert | Update>()
   const known = new Map<string, Operation>()
   const deletes = new Map<string, Operation>()
   for (const operation of operations) {
     if (operation._tag === "Insert") {
-      inserts.set(operation.pending.ref.id, operation)
+      pending.set(operation.pending.ref.id, operation)
       if (operation.known !== undefined) known.set(operation.known.token, operation)
     } else if (operation._tag === "Delete") {
       deletes.set(operation.entry.key.token, operation)
-    }
+    } else if (operation.ref !== undefined) pending.set(operation.ref.id, operation)
   }
   return {
     state,
-    inserts,
+    pending,
     known,
     deletes,
     freed: freedBy(operations),

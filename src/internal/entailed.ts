@@ -8,7 +8,7 @@ import type { EntityMapping } from "./mapping.ts"
 const known = new WeakMap<EntityMapping, ReadonlySet<object>>()
 
 /** The entities whose rows a delete may delete too, the columns that it may set to NULL, and the pairs that it removes. */
-const entailedBy = (registry: Registry, mapping: EntityMapping): ReadonlySet<object> => {
+export const entailedBy = (registry: Registry, mapping: EntityMapping): ReadonlySet<object> => {
   const before = known.get(mapping)
   if (before !== undefined) return before
   const found = new Set<object>([mapping])

@@ -1,5 +1,5 @@
 /** Small steps of the state's transitions on entries. */
-import { HashMap, HashSet } from "effect"
+import { HashMap, HashSet, Option } from "effect"
 import type { EntityRef } from "../Entity.ts"
 import type { IdentityKey } from "../IdentityKey.ts"
 import type { Batch, Entry, Pending, Row, SessionState } from "../SessionState.ts"
@@ -174,6 +174,20 @@ export const withoutChangesOf = (entry: Entry, fields: ReadonlyArray<string>): E
   }
 }
 
+/** Refs with those of others whose numbers were given since then. */
+export const withLaterRefs = (
+  refs: SessionState["refs"],
+  others: SessionState["refs"],
+  from: number,
+  to: number
+): SessionState["refs"] =>
+  refs === others ? refs : HashMap.mutate(refs, (map) => {
+    for (let id = from; id < to; id++) {
+      const key = HashMap.get(others, id)
+      if (Option.isSome(key)) HashMap.set(map, id, key.value)
+    }
+  })
+
 /** What the session has of a row, with changes that were made to it before. */
 export const laid = ({ mapping, value }: Entry, { changed, value: before }: Entry): Row =>
   changed.length === 0
@@ -187,3 +201,11 @@ export const dropChanges = (self: SessionState): SessionState["entries"] =>
       HashMap.set(map, entry.key.token, withoutChanges(entry))
     }
   })
+
+/** Remembers the last value of a row that is marked, where it had changes. */
+export const withLast = (last: SessionState["last"], { committed, key, value }: Entry): SessionState["last"] =>
+  value === committed ? HashMap.remove(last, key.token) : HashMap.set(last, key.token, value)
+
+/** The last value that the session held of a row that is marked. */
+export const lastOf = (self: SessionState, { key, value }: Entry): Row =>
+  Option.getOrElse(HashMap.get(self.last, key.token), () => value)

@@ -1,5 +1,5 @@
 /** Runs the plan of a flush, step by step, and takes what came back into the state. */
-import { Cause, Effect, type Schema } from "effect"
+import { Cause, Effect, identity, type Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import * as FlushPlan from "../FlushPlan.ts"
 import type * as IdentityKey from "../IdentityKey.ts"
@@ -17,10 +17,13 @@ import { changeUnit, type Core, stateOf, unitOf } from "./core.ts"
 import * as Events from "./events.ts"
 import type { ForeignKey } from "./mapping.ts"
 import * as PairSteps from "./pairSteps.ts"
+import * as Partly from "./partly.ts"
 import * as Passive from "./passive.ts"
 import { outlivedError } from "./places.ts"
 import * as Reacting from "./reacting.ts"
 import * as RelationRows from "./relationRows.ts"
+import * as Rereading from "./rereading.ts"
+import * as Stamps from "./stamps.ts"
 import { insert, type Progress, remove, type StepError, update, writtenOf } from "./steps.ts"
 
 const sourceOf = ({ over }: Cascade.Read): string => "table" in over ? over.table.ends[over.from].entity : over.target
@@ -69,7 +72,8 @@ const execute = Effect.fnUntraced(function*(
   core: Core,
   unit: SessionState.SessionState,
   passive: ReadonlySet<ForeignKey>,
-  plan: FlushPlan.FlushPlan
+  plan: FlushPlan.FlushPlan,
+  rest: (flushed: SessionState.SessionState) => SessionState.SessionState = identity
 ): Effect.fn.Return<void, StepError | SessionEventError | UsageError> {
   const { connected, life } = stateOf(core)
   const progress: Progress = {
@@ -99,18 +103,31 @@ const execute = Effect.fnUntraced(function*(
   const rows = writtenOf(progress)
   changeUnit(core, () => {
     const settled = Passive.settled(SessionState.flushed(unit, rows), rows, passive, core.registry)
-    return progress.outdated ? reread(settled, rows) : settled
+    return rest(progress.outdated ? reread(settled, rows) : settled)
   })
   yield* Reacting.flushed(core, unit, rows)
   yield* Events.afterFlush(core, rows)
 })
+
+/** What is to be written: with what deletes and unlinks entail, and the fields that each update sets by itself. */
+const decided = (
+  core: Core,
+  begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>
+): Effect.Effect<
+  Decided,
+  SqlError.SqlError | Schema.SchemaError | FlushError | QueryError | SessionEventError | UsageError
+> =>
+  Rereading.beforeDeletes(core, begin).pipe(
+    Effect.andThen(cascaded(core, begin)),
+    Effect.flatMap((outcome) => Effect.map(Stamps.stamped(outcome.state), (state) => ({ ...outcome, state })))
+  )
 
 /** Plans and writes what waits. A hook that runs after `BEGIN` may add to it: then the plan is made again. */
 const written = (
   core: Core,
   begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>
 ): Effect.Effect<void, StepError | QueryError | SessionEventError | UsageError> =>
-  Effect.flatMap(cascaded(core, begin), ({ passive, state }) => {
+  Effect.flatMap(decided(core, begin), ({ passive, state }) => {
     const before = unitOf(core)
     return Effect.flatMap(Effect.fromResult(FlushPlan.make(state, core.registry)), (plan) => {
       const run = execute(core, state, passive, plan)
@@ -143,6 +160,44 @@ export const flush = (
     return Events.beforeFlush(core).pipe(
       Effect.andThen(written(core, begin)),
       (writing) => forgetAfter(core, writing),
+      Effect.onError((cause) => Effect.sync(() => markAfter(core, life, cause)))
+    )
+  })
+
+const writtenRows = (
+  core: Core,
+  begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>,
+  rows: (unit: SessionState.SessionState) => ReadonlySet<number>
+): Effect.Effect<void, StepError | SessionEventError | UsageError> =>
+  Effect.suspend(() => {
+    const before = unitOf(core)
+    const chosen = rows(before)
+    const unit = Partly.only(before, chosen)
+    return chosen.size === 0 ? Effect.void : Effect.flatMap(
+      Effect.fromResult(FlushPlan.make(unit, core.registry)),
+      (plan) =>
+        Effect.andThen(
+          begin,
+          Effect.suspend(() =>
+            unitOf(core) === before
+              ? execute(core, unit, new Set(), plan, (flushed) => Partly.rest(flushed, before, chosen))
+              : writtenRows(core, begin, rows)
+          )
+        )
+    )
+  })
+
+/** Writes some pending rows, and nothing else. */
+export const flushRows = (
+  core: Core,
+  begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>,
+  rows: (unit: SessionState.SessionState) => ReadonlySet<number>
+): Effect.Effect<void, FlushFailure> =>
+  Effect.suspend(() => {
+    const { life, unit } = stateOf(core)
+    if (rows(unit).size === 0) return Effect.void
+    return Events.beforeFlush(core).pipe(
+      Effect.andThen(writtenRows(core, begin, rows)),
       Effect.onError((cause) => Effect.sync(() => markAfter(core, life, cause)))
     )
   })

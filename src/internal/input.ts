@@ -170,6 +170,9 @@ export interface Patch {
   readonly defaults: Row
 }
 
+/** The fields that the update variant fills by itself, such as the time of the change. */
+export const stampsOf = (mapping: EntityMapping): ReadonlyArray<string> => shapeOf(mapping, "update").defaults
+
 const none: Row = {}
 
 const picked = (values: Row, names: ReadonlyArray<string>): Row =>

@@ -145,6 +145,15 @@ export const ensureBegun = (core: Core): Effect.Effect<void, SqlError.SqlError |
 export const flush = (core: Core): Effect.Effect<void, FlushFailure> =>
   Effect.withFiber((fiber) => insideOf(core, fiber) === "flush" ? Effect.void : Flush.flush(core, ensureBegun(core)))
 
+/** Flushes some pending rows, and nothing else. */
+export const flushRows = (
+  core: Core,
+  rows: (unit: SessionState.SessionState) => ReadonlySet<number>
+): Effect.Effect<void, FlushFailure> =>
+  Effect.withFiber((fiber) =>
+    insideOf(core, fiber) === "flush" ? Effect.void : Flush.flushRows(core, ensureBegun(core), rows)
+  )
+
 /** Opens a savepoint. Must run uninterruptibly, without the lock of the level above: the gate takes it. */
 export const openNested = (
   core: Core,

@@ -8,7 +8,7 @@ import type * as Mapping from "./mapping.ts"
 /** Nothing of it. */
 export const none: Pick<
   SessionState,
-  "pairs" | "orphans" | "replaced" | "late" | "touched" | "guards" | "disowned"
+  "pairs" | "orphans" | "replaced" | "late" | "touched" | "guards" | "disowned" | "last"
 > = {
   pairs: HashMap.empty(),
   orphans: HashMap.empty(),
@@ -16,7 +16,36 @@ export const none: Pick<
   late: HashMap.empty(),
   touched: new Set(),
   guards: HashMap.empty(),
-  disowned: HashMap.empty()
+  disowned: HashMap.empty(),
+  last: HashMap.empty()
+}
+
+/** All of it, with the keys of pending rows that are written by now. */
+export const written = (
+  self: SessionState,
+  keyOf: (id: number) => IdentityKey.IdentityKey | undefined
+): Pick<SessionState, keyof typeof none> => {
+  const known = (subject: Subject): Subject => {
+    const key = subject._tag === "Ref" ? keyOf(subject.ref.id) : undefined
+    return key === undefined ? subject : { _tag: "Key", key }
+  }
+  const unlinked = <U extends Unlinked>(one: U): U => ({ ...one, child: known(one.child), parent: known(one.parent) })
+  const pairs = Array.from(HashMap.values(self.pairs), (pair): PairChange => ({
+    ...pair,
+    subjects: [known(pair.subjects[0]), known(pair.subjects[1])]
+  }))
+  const orphans = Array.from(HashMap.values(self.orphans), unlinked)
+  const replaced = Array.from(HashMap.values(self.replaced), unlinked)
+  return {
+    pairs: HashMap.fromIterable(pairs.map((pair) => [pairId(pair), pair])),
+    orphans: HashMap.fromIterable(orphans.map((one) => [unlinkedId(one, one.child), one])),
+    replaced: HashMap.fromIterable(replaced.map((one) => [unlinkedId(one, one.parent), one])),
+    late: self.late,
+    touched: self.touched,
+    guards: self.guards,
+    disowned: self.disowned,
+    last: self.last
+  }
 }
 
 /** Gives the text that tells subjects apart. */
@@ -79,9 +108,11 @@ export const adopted = (
 export const cascades = (self: SessionState): boolean =>
   HashSet.size(self.deleted) > 0 || !HashMap.isEmpty(self.orphans) || !HashMap.isEmpty(self.replaced)
 
+const pairId = ({ subjects, table }: PairChange): string => `${table.id} ${idOf(subjects[0])} ${idOf(subjects[1])}`
+
 /** Lets a pair of rows be linked, or not: the last change of a pair is the one that the flush writes. */
 export const changePair = (self: SessionState, change: PairChange): SessionState => {
-  const id = `${change.table.id} ${idOf(change.subjects[0])} ${idOf(change.subjects[1])}`
+  const id = pairId(change)
   // Of a pending row no pair is stored yet; that it lost its owner still says what becomes of it.
   const known = change.linked || change.subjects.every(({ _tag }) => _tag === "Key") ||
     change.table.ends.some(({ cascade }) => cascade === "delete-orphan")

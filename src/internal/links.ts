@@ -5,13 +5,14 @@ import * as IdentityKey from "../IdentityKey.ts"
 import type * as Relation from "../Relation.ts"
 import { FlushError, MappingError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { parentOfEntry, parentOfPending, parentOfSubject } from "./children.ts"
+import { knownValue, leadsTo, parentOfEntry, parentOfPending, parentOfSubject } from "./children.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Linking from "./linking.ts"
 import * as Loading from "./loading.ts"
 import { asForeign, type Column, type EntityMapping, type ForeignKey, type MappedRelation } from "./mapping.ts"
 import { absent, nullableOf } from "./nulls.ts"
+import * as Parents from "./parents.ts"
 import * as Reads from "./reads.ts"
 import * as RelationRows from "./relationRows.ts"
 
@@ -167,19 +168,40 @@ const cannotMove = (child: Reads.Resolved, { field }: Column): FlushError =>
     detail: `${field} is part of its key, which cannot change. Delete it, and add another.`
   })
 
+/**
+ * The values that lead a child to a parent. A foreign key may share columns with the child's own key, which cannot
+ * change: those must lead there already.
+ */
+const leading = (
+  core: Core,
+  foreignKey: ForeignKey,
+  child: Reads.Resolved,
+  parent: Reads.Resolved
+): Effect.Effect<SessionState.Row, FlushError> => {
+  const values = keyValues(foreignKey, parent)
+  if (child._tag === "Pending") return Effect.succeed(values)
+  const own = foreignKey.columns.filter((column) => child.mapping.key.includes(column))
+  if (own.length === 0) return Effect.succeed(values)
+  const moved = own.find((column) =>
+    !SessionState.sameValue(
+      child.key.values[child.mapping.key.indexOf(column)],
+      knownValue(unitOf(core), values[column.field])
+    )
+  )
+  const others = Object.entries(values).filter(([field]) => !own.some((column) => column.field === field))
+  return moved === undefined ? Effect.succeed(Object.fromEntries(others)) : Effect.fail(cannotMove(child, moved))
+}
+
 const linkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignKey: ForeignKey): Effect.fn.Return<
   void,
   LinkError
 > {
   const { child, parent } = sidesOf(ends)
   const isLinked = idOf(parent) === (yield* parentNow(core, child, foreignKey))
-  const inKey = child._tag === "Key" && !isLinked
-    ? foreignKey.columns.find((column) => child.mapping.key.includes(column))
-    : undefined
-  if (inKey !== undefined) return yield* cannotMove(child, inKey)
+  const values = isLinked ? undefined : yield* leading(core, foreignKey, child, parent)
   if (foreignKey.owner?.single === true) yield* displace(core, foreignKey, subjectOf(parent), subjectOf(child))
-  if (isLinked) changeUnit(core, (unit) => Linking.kept(unit, foreignKey, subjectOf(child)))
-  else yield* setForeignKey(core, child, keyValues(foreignKey, parent))
+  if (values === undefined) changeUnit(core, (unit) => Linking.kept(unit, foreignKey, subjectOf(child)))
+  else yield* setForeignKey(core, child, values)
   if (foreignKey.owner?.single !== true) return
   changeUnit(core, (unit) => Linking.replace(unit, { foreignKey, child: subjectOf(child), parent: subjectOf(parent) }))
 })
@@ -207,6 +229,25 @@ const unlinkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignK
     return yield* cannotLose(foreignKey)
   }
   yield* lose(core, foreignKey, child, subjectOf(parent), orphans)
+})
+
+/** Takes its parent from the row of a target, whoever that is. */
+export const unlinkParent = Effect.fnUntraced(function*(
+  core: Core,
+  target: unknown,
+  relation: MappedRelation
+): Effect.fn.Return<void, LinkError> {
+  const foreignKey = relation.foreignKey!
+  const from = yield* Reads.resolve(core, target)
+  const values = from._tag === "Pending" ? from.pending.values : undefined
+  const entry = from._tag === "Pending" ? undefined : yield* known(core, from)
+  const parent = leadsTo(
+    unitOf(core),
+    foreignKey,
+    (field) => values?.[field] ?? entry?.links?.get(field) ?? entry?.value[field]
+  )
+  if (parent === undefined) return
+  yield* unlinkByKey(core, { relation, from, to: yield* Reads.resolveSubject(core, parent) }, foreignKey)
 })
 
 type Pairs = NonNullable<MappedRelation["pairs"]>
@@ -273,9 +314,34 @@ export const link = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, LinkError> {
   const ends = yield* endsOf(core, target, relation, other)
   const { foreignKey, pairs } = ends.relation
-  if (foreignKey !== undefined) return yield* linkByKey(core, ends, foreignKey)
+  if (foreignKey !== undefined) {
+    yield* Parents.checkOne(core, subjectOf(sidesOf(ends).parent))
+    return yield* linkByKey(core, ends, foreignKey)
+  }
+  for (const end of [ends.from, ends.to]) yield* Parents.checkOne(core, subjectOf(end))
   yield* checkOwners(core, ends, pairs!)
   changePair(core, ends, pairs!, true)
+})
+
+/** Lets a relation of a target not lead to a row any more that is known to be there. */
+export const unlinkSubject = Effect.fnUntraced(function*(
+  core: Core,
+  target: unknown,
+  relation: MappedRelation,
+  subject: SessionState.Subject
+): Effect.fn.Return<void, LinkError> {
+  const ends = {
+    relation,
+    from: yield* Reads.resolve(core, target),
+    to: yield* Reads.resolveSubject(core, subject)
+  }
+  yield* unlinkEnds(core, ends)
+})
+
+const unlinkEnds = Effect.fnUntraced(function*(core: Core, ends: Ends): Effect.fn.Return<void, LinkError> {
+  const { foreignKey, pairs } = ends.relation
+  if (foreignKey !== undefined) return yield* unlinkByKey(core, ends, foreignKey)
+  if (yield* isPaired(core, ends, pairs!)) changePair(core, ends, pairs!, false)
 })
 
 /** Lets a relation of a target not lead to another row any more. */
@@ -285,8 +351,5 @@ export const unlink = Effect.fnUntraced(function*(
   relation: Relation.Any,
   other: unknown
 ): Effect.fn.Return<void, LinkError> {
-  const ends = yield* endsOf(core, target, relation, other)
-  const { foreignKey, pairs } = ends.relation
-  if (foreignKey !== undefined) return yield* unlinkByKey(core, ends, foreignKey)
-  if (yield* isPaired(core, ends, pairs!)) changePair(core, ends, pairs!, false)
+  yield* unlinkEnds(core, yield* endsOf(core, target, relation, other))
 })

@@ -4,16 +4,20 @@ import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { type MultipleResultsFound, StaleDataError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
+import * as Children from "./children.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as CutKeys from "./cutKeys.ts"
 import * as Events from "./events.ts"
 import * as Genuine from "./genuine.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
+import * as Linking from "./linking.ts"
 import * as Links from "./links.ts"
 import * as Loading from "./loading.ts"
 import { type EntityMapping, keyOf, type MappedRelation, writtenColumn } from "./mapping.ts"
+import { followed, isAbsent, keyIn, readAll, single } from "./mergeValues.ts"
 import { absent } from "./nulls.ts"
+import { knownKey } from "./operations.ts"
 import * as Reads from "./reads.ts"
 import * as Writes from "./writes.ts"
 
@@ -30,10 +34,18 @@ interface Merge {
   /** Values that are being merged: what leads back to them is linked at the end. */
   readonly active: Set<object>
   readonly later: Array<{ readonly from: object; readonly relation: MappedRelation; readonly to: object }>
+  /** The keys of which the database is known to have no row. */
+  readonly absent: ReadonlySet<string>
+  /** What waited before: the children that are pending or changed. */
+  readonly waiting: () => Children.Changed
 }
 
-/** A ref of a row that the database has. */
+/** A ref of a row that the database has: of one that this transaction has inserted, the one that it was added with. */
 const refTo = (core: Core, mapping: EntityMapping, key: IdentityKey.IdentityKey): Ref => {
+  const added = Option.getOrUndefined(HashMap.get(unitOf(core).inserted, key.token))
+  if (added !== undefined && HashMap.has(unitOf(core).newRefs, added)) {
+    return Entity.makeRef<unknown, unknown>(mapping.entity, added, core)
+  }
   const ref = Entity.makeRef<unknown, unknown>(mapping.entity, unitOf(core).nextRef, core)
   changeUnit(core, (unit) => ({
     ...unit,
@@ -45,13 +57,15 @@ const refTo = (core: Core, mapping: EntityMapping, key: IdentityKey.IdentityKey)
   return ref
 }
 
-const isAbsent = (value: unknown): boolean =>
-  value === undefined || value === null || (Genuine.isOption(value) && Option.isNone(value))
-
-const keyIn = (mapping: EntityMapping, value: SessionState.Row): IdentityKey.IdentityKey | undefined =>
-  mapping.key.some(({ field }) => isAbsent(value[field]) || Entity.isColumnRef(value[field]))
-    ? undefined
-    : keyOf(mapping, value)
+/** The pending row that has a key. */
+const pendingOf = (core: Core, mapping: EntityMapping, key: IdentityKey.IdentityKey): Ref | undefined => {
+  const unit = unitOf(core)
+  if (HashMap.isEmpty(unit.pending)) return undefined
+  for (const pending of HashMap.values(unit.pending)) {
+    if (pending.mapping === mapping && knownKey(unit, pending)?.token === key.token) return pending.ref
+  }
+  return undefined
+}
 
 /** The fields that a value has, and nothing of what it leads to. */
 const fieldsOf = (mapping: EntityMapping, value: SessionState.Row): Record<string, unknown> =>
@@ -70,12 +84,6 @@ const unknownField = (mapping: EntityMapping, value: SessionState.Row): Schema.S
     ? undefined
     : Input.fieldError(mapping, field, new SchemaIssue.InvalidValue({ message: "no such field" }))
 }
-
-/** The relations that a value has something for, and that merge it. */
-const followed = (mapping: EntityMapping, value: SessionState.Row): ReadonlyArray<MappedRelation> =>
-  mapping.relations.filter(({ name, relation }) => relation.merge && value[name] !== undefined)
-
-const single = (value: unknown): unknown => Genuine.isOption(value) ? Option.getOrNull(value) : value
 
 const inserted = Effect.fnUntraced(function*(
   { core }: Merge,
@@ -183,6 +191,46 @@ const collect = (core: Core, ref: Ref, relation: MappedRelation, others: Readonl
   changeUnit(core, (unit) => SessionState.collected(unit, relation, [[keyOfRef(ref), others.map(keyOfRef)]]))
 }
 
+const idOf = (core: Core, id: number): string =>
+  Option.match(SessionState.keyOfRef(unitOf(core), id), {
+    onNone: () => `#${id}`,
+    onSome: ({ token }) => token
+  })
+
+/** What a row is linked to: in the database, and by what waits. */
+const linkedBefore = Effect.fnUntraced(function*(
+  { core, waiting }: Merge,
+  ref: Ref,
+  relation: MappedRelation
+): Effect.fn.Return<ReadonlyArray<SessionState.Subject>, Failure> {
+  const resolved = yield* Reads.resolve(core, ref)
+  const parent: SessionState.Subject = resolved._tag === "Pending"
+    ? { _tag: "Ref", ref }
+    : { _tag: "Key", key: resolved.key }
+  const changed = relation.foreignKey === undefined
+    ? pairedWith(core, relation, parent)
+    : Children.changedOf(waiting(), relation.foreignKey, parent)
+  if (parent._tag === "Ref") return changed
+  const before = yield* Loading.load(core, ref, relation.relation, {})
+  const target = core.registry.mappings.get(relation.target)!
+  const rows = Genuine.isOption(before) ? Option.toArray(before) : before as ReadonlyArray<unknown>
+  const stored = (rows as ReadonlyArray<SessionState.Row>).map((row): SessionState.Subject => ({
+    _tag: "Key",
+    key: keyOf(target, row)
+  }))
+  return Array.from(new Map([...stored, ...changed].map((subject) => [Linking.idOf(subject), subject])).values())
+})
+
+/** The rows that pairs which wait lead to. */
+const pairedWith = (
+  core: Core,
+  { pairs }: MappedRelation,
+  parent: SessionState.Subject
+): ReadonlyArray<SessionState.Subject> =>
+  Array.from(HashMap.values(unitOf(core).pairs)).filter(({ linked, subjects, table }) =>
+    linked && table === pairs!.table && Linking.idOf(subjects[pairs!.from]) === Linking.idOf(parent)
+  ).map(({ subjects }) => subjects[pairs!.from === 0 ? 1 : 0])
+
 const linkAll = Effect.fnUntraced(function*(
   self: Merge,
   ref: Ref,
@@ -191,18 +239,9 @@ const linkAll = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, Failure> {
   const { core } = self
   if (!self.load) return collect(core, ref, relation, others)
-  if (!HashMap.has(unitOf(core).pending, ref.id)) {
-    const before = yield* Loading.load(core, ref, relation.relation, {})
-    const keys = new Set(
-      others.flatMap(({ id }) => Option.toArray(SessionState.keyOfRef(unitOf(core), id))).map(
-        ({ token }) => token
-      )
-    )
-    const target = core.registry.mappings.get(relation.target)!
-    const rows = Genuine.isOption(before) ? Option.toArray(before) : before as ReadonlyArray<unknown>
-    for (const row of rows as ReadonlyArray<SessionState.Row>) {
-      if (!keys.has(keyOf(target, row).token)) yield* Links.unlink(core, ref, relation.relation, row)
-    }
+  const kept = new Set(others.map(({ id }) => idOf(core, id)))
+  for (const subject of yield* linkedBefore(self, ref, relation)) {
+    if (!kept.has(Linking.idOf(subject))) yield* Links.unlinkSubject(core, ref, relation, subject)
   }
   for (const other of others) yield* Links.link(core, ref, relation.relation, other)
 })
@@ -264,11 +303,19 @@ const copied = Effect.fnUntraced(function*(
   yield* updated(self, mapping, row, value)
   const key = keyOf(mapping, row)
   const ref = self.rows.get(key.token) ?? refTo(self.core, mapping, key)
-  for (const [relation, owner] of owners) {
-    if (owner !== undefined) yield* Links.link(self.core, ref, relation.relation, owner)
-    else yield* dropOwner(self.core, ref, relation)
-  }
+  yield* linkOwners(self, ref, owners)
   return ref
+})
+
+const linkOwners = Effect.fnUntraced(function*(
+  { core }: Merge,
+  ref: Ref,
+  owners: Owners
+): Effect.fn.Return<void, Failure> {
+  for (const [relation, owner] of owners) {
+    if (owner !== undefined) yield* Links.link(core, ref, relation.relation, owner)
+    else yield* Links.unlinkParent(core, ref, relation)
+  }
 })
 
 /** Finds the row of a value, or adds one. */
@@ -279,27 +326,37 @@ const merged = Effect.fnUntraced(function*(
   parent: Parent
 ): Effect.fn.Return<Ref, Failure> {
   const { core } = self
-  const key = keyIn(mapping, value)
   const owners = yield* references(self, value, followed(mapping, value).filter(({ kind }) => kind === "manyToOne"))
-  if (!self.load) return yield* trusted(self, mapping, key, value)
-  const known = key === undefined ? undefined : self.rows.get(key.token)
-  if (known !== undefined && HashMap.has(unitOf(core).pending, known.id)) {
-    yield* Writes.update(core, known, Input.patchable(mapping, fieldsOf(mapping, value)))
-    return known
-  }
-  const row = key === undefined ? Option.none() : yield* CutKeys.getGiven(core, mapping, key)
-  if (Option.isSome(row)) return yield* copied(self, mapping, row.value, value, owners)
-  return yield* inserted(self, mapping, value, { ...parentKey(core, parent, value), ...columnsOf(core, owners, value) })
+  const foreign: SessionState.Row = { ...parentKey(core, parent, value), ...columnsOf(core, owners, value) }
+  const key = keyIn(mapping, value, (field) => Children.knownValue(unitOf(core), foreign[field]))
+  const ref = yield* self.load
+    ? found(self, mapping, key, value, owners, foreign)
+    : trusted(self, mapping, key, value)
+  if (key !== undefined) self.rows.set(key.token, ref)
+  return ref
 })
 
-const dropOwner = Effect.fnUntraced(function*(
-  core: Core,
-  ref: Ref,
-  relation: MappedRelation
-): Effect.fn.Return<void, Failure> {
-  const before = yield* Loading.load(core, ref, relation.relation, {})
-  const owner = single(before)
-  if (!isAbsent(owner)) yield* Links.unlink(core, ref, relation.relation, owner)
+/** The row of a key, pending or stored, with what the value has; else a new one. */
+const found = Effect.fnUntraced(function*(
+  self: Merge,
+  mapping: EntityMapping,
+  key: IdentityKey.IdentityKey | undefined,
+  value: SessionState.Row,
+  owners: Owners,
+  foreign: SessionState.Row
+): Effect.fn.Return<Ref, Failure> {
+  const { core } = self
+  if (key === undefined) return yield* inserted(self, mapping, value, foreign)
+  const known = self.rows.get(key.token) ?? pendingOf(core, mapping, key)
+  if (known !== undefined && HashMap.has(unitOf(core).pending, known.id)) {
+    yield* Writes.update(core, known, Input.patchable(mapping, fieldsOf(mapping, value)))
+    yield* linkOwners(self, known, owners)
+    return known
+  }
+  const row = self.absent.has(key.token) ? Option.none() : yield* CutKeys.getGiven(core, mapping, key)
+  return yield* Option.isSome(row)
+    ? copied(self, mapping, row.value, value, owners)
+    : inserted(self, mapping, value, foreign)
 })
 
 /** Merges one value; none for one that is being merged already. */
@@ -317,10 +374,8 @@ const mergeOne = (
     const value = given as SessionState.Row
     const wrong = unknownField(mapping, value)
     if (wrong !== undefined) return yield* wrong
-    const key = keyIn(mapping, value)
     const ref = yield* merged(self, mapping, value, parent)
     self.values.set(given, ref)
-    if (key !== undefined) self.rows.set(key.token, ref)
     for (const relation of followed(mapping, value)) {
       if (relation.kind !== "manyToOne") yield* follow(self, ref, relation, value)
     }
@@ -330,18 +385,46 @@ const mergeOne = (
 const whole = Effect.fnUntraced(function*(
   self: Merge,
   mapping: EntityMapping,
-  value: unknown
-): Effect.fn.Return<Ref, Failure> {
-  const ref = yield* mergeOne(self, mapping, value)
+  values: ReadonlyArray<unknown>
+): Effect.fn.Return<ReadonlyArray<Ref>, Failure> {
+  const refs: Array<Ref> = []
+  for (const value of values) refs.push((yield* mergeOne(self, mapping, value))!)
   for (const { from, relation, to } of self.later) {
     yield* Links.link(self.core, self.values.get(from)!, relation.relation, self.values.get(to)!)
   }
-  return ref!
+  return refs
 })
 
+const none: ReadonlySet<string> = new Set()
+
+const mergeEach = (
+  core: Core,
+  mapping: EntityMapping,
+  values: ReadonlyArray<unknown>,
+  load: boolean,
+  absent: ReadonlySet<string> = none
+): Effect.Effect<ReadonlyArray<Ref>, Failure> =>
+  Effect.suspend(() => {
+    const before = unitOf(core)
+    let waiting: Children.Changed | undefined
+    const self: Merge = {
+      core,
+      load,
+      values: new Map(),
+      rows: new Map(),
+      active: new Set(),
+      later: [],
+      absent,
+      waiting: () => waiting ??= Children.changed(before)
+    }
+    return Effect.provideService(whole(self, mapping, values), Reads.Autoflush, false).pipe(
+      Effect.onError(() => Effect.sync(() => changeUnit(core, (unit) => ({ ...before, nextRef: unit.nextRef }))))
+    )
+  })
+
 /**
- * Merges a value, and what it leads to: what waits is written first, so that it is found. A failure leaves what waited
- * before.
+ * Merges a value, and what it leads to. Of what waits, only rows of its entity are written first whose keys the database
+ * makes, so that they are found. A failure leaves what waited before.
  */
 export const merge = (
   core: Core,
@@ -350,12 +433,20 @@ export const merge = (
   load: boolean
 ): Effect.Effect<Ref, Failure> =>
   Effect.andThen(
-    load && unitOf(core).touched.has(mapping) ? Reads.autoflush(core) : Effect.void,
-    Effect.suspend(() => {
-      const before = unitOf(core)
-      const self: Merge = { core, load, values: new Map(), rows: new Map(), active: new Set(), later: [] }
-      return Effect.provideService(whole(self, mapping, value), Reads.Autoflush, false).pipe(
-        Effect.onError(() => Effect.sync(() => changeUnit(core, (unit) => ({ ...before, nextRef: unit.nextRef }))))
-      )
-    })
+    load ? Reads.autoflushRows(core, mapping) : Effect.void,
+    Effect.map(mergeEach(core, mapping, [value], load), ([ref]) => ref!)
   )
+
+/** As `merge`, for values whose rows are read together. */
+export const mergeAll = (
+  core: Core,
+  mapping: EntityMapping,
+  values: ReadonlyArray<unknown>,
+  load: boolean
+): Effect.Effect<ReadonlyArray<Ref>, Failure> =>
+  load
+    ? Reads.autoflushRows(core, mapping).pipe(
+      Effect.andThen(readAll(core, mapping, values)),
+      Effect.flatMap((absent) => mergeEach(core, mapping, values, load, absent))
+    )
+    : mergeEach(core, mapping, values, load)

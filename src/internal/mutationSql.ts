@@ -8,7 +8,7 @@ import type * as Comparing from "./comparing.ts"
 import * as Forms from "./forms.ts"
 import * as Genuine from "./genuine.ts"
 import { codecOf } from "./hydrate.ts"
-import { fieldError, notAnObject } from "./input.ts"
+import { fieldError, notAnObject, stampsOf } from "./input.ts"
 import { type Column, counterOf, type EntityMapping } from "./mapping.ts"
 import * as Scope from "./scope.ts"
 import * as SelectSql from "./selectSql.ts"
@@ -134,6 +134,9 @@ export const remove = (
   ])
 }
 
+/** An upsert does not overwrite what only an insert writes, such as the time at which a row was made. */
+const isUpdated = ({ updateCodec }: Column): boolean => updateCodec !== undefined
+
 const conflictClause = (
   mapping: EntityMapping,
   columns: ReadonlyArray<Column>,
@@ -156,10 +159,12 @@ const conflictClause = (
   const to = target.length === 0 ? "" : ` (${list(target.map(({ quoted }) => quoted))})`
   if (update === undefined) return ` ON CONFLICT${to} DO NOTHING`
   const taken = (update === "all" ? columns.filter((column) => !target.includes(column)) : named(update))
-    .filter((column) => column !== mapping.version && !mapping.key.includes(column))
+    .filter((column) => column !== mapping.version && !mapping.key.includes(column) && isUpdated(column))
+  const stamps = stampsOf(mapping)
+  const stamped = columns.filter((column) => stamps.includes(column.field) && !taken.includes(column))
   if (target.length === 0) errors.push(refused(mapping, "onConflict", "name the fields of the constraint to update"))
   const sets = [
-    ...taken.map(({ quoted }) => `${quoted} = excluded.${quoted}`),
+    ...[...taken, ...(taken.length === 0 ? [] : stamped)].map(({ quoted }) => `${quoted} = excluded.${quoted}`),
     ...(counter === undefined ? [] : [`${counter.quoted} = t.${counter.quoted} + 1`])
   ]
   return sets.length === 0 ? ` ON CONFLICT${to} DO NOTHING` : ` ON CONFLICT${to} DO UPDATE SET ${list(sets)}`

@@ -4,6 +4,7 @@ import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
+import * as Children from "./children.ts"
 import { asField, type Column, type EntityMapping, keyOf } from "./mapping.ts"
 
 export interface Insert {
@@ -63,14 +64,26 @@ export class InsertedRow {
   }
 }
 
-/** The key of a pending row, where the program gave it. */
-export const knownKey = (pending: SessionState.Pending): IdentityKey.IdentityKey | undefined => {
-  for (const column of pending.mapping.key) {
-    const value = pending.values[column.field]
-    if (value === undefined || Entity.isColumnRef(value)) return undefined
+/** The key of a pending row, where the program gave it: by value, or by a ref to a row whose own key is known. */
+export const knownKey = (
+  state: SessionState.SessionState,
+  { mapping, values }: SessionState.Pending
+): IdentityKey.IdentityKey | undefined => {
+  let resolved: Record<string, unknown> | undefined
+  for (const column of mapping.key) {
+    const value = values[column.field]
+    if (value === undefined) return undefined
+    if (!Entity.isColumnRef(value)) continue
+    const known = Children.knownValue(state, value)
+    if (known === undefined) return undefined
+    ;(resolved ??= { ...values })[column.field] = asField(column, value, known)
   }
-  return keyOf(pending.mapping, pending.values)
+  return keyOf(mapping, resolved ?? values)
 }
+
+/** The keys that pending rows take, by their tokens. */
+export const takenKeys = (state: SessionState.SessionState): ReadonlySet<string> =>
+  new Set(SessionState.pendingRows(state).flatMap((pending) => knownKey(state, pending)?.token ?? []))
 
 const writtenColumns = ({ columns, deferred }: EntityMapping): ReadonlyArray<Column> =>
   deferred.length === 0 ? columns : [...columns, ...deferred]
@@ -193,7 +206,7 @@ export const collect = (
   const taken = new Set<string>()
   for (const added of SessionState.pendingRows(state)) {
     const pending = SessionState.withWritten(state, added)
-    const known = knownKey(pending)
+    const known = knownKey(state, pending)
     if (known === undefined) {
       operations.push(new NewRow(pending, known))
       continue

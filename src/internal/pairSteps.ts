@@ -14,7 +14,7 @@ type Step<Tag extends FlushPlan.Step["_tag"]> = Extract<FlushPlan.Step, { readon
 const keyOf = (progress: Progress, subject: SessionState.Subject): IdentityKey.IdentityKey => {
   if (subject._tag === "Key") return subject.key
   const inserted = progress.inserted.get(subject.ref.id)
-  return inserted?.key ?? Array.from(progress.switched).find(([, id]) => id === subject.ref.id)![0].key
+  return inserted?.key ?? progress.switched.get(subject.ref.id)!.key
 }
 
 /** The columns of keys as array parameters, in the order of their ends. */

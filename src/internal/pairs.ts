@@ -4,6 +4,7 @@ import type { Pair } from "../FlushPlan.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import * as SessionState from "../SessionState.ts"
 import type { PairTable } from "./mapping.ts"
+import { takenKeys } from "./operations.ts"
 
 interface Pairs {
   readonly severs: ReadonlyArray<
@@ -22,9 +23,12 @@ const isDisowned = (state: SessionState.SessionState, key: IdentityKey.IdentityK
 
 const seversOf = (state: SessionState.SessionState): Pairs["severs"] => {
   const found = new Map<string, { table: PairTable; end: 0 | 1; keys: Array<IdentityKey.IdentityKey> }>()
+  let taken: ReadonlySet<string> | undefined
+  // What takes the key of a row is written into that row: the database deletes no pair of it.
+  const isLeft = ({ token }: IdentityKey.IdentityKey) => !(taken ??= takenKeys(state)).has(token)
   for (const { key, mapping } of SessionState.deletedEntries(state)) {
     for (const { end, table } of mapping.pairs) {
-      if (table.ends[end].passiveDeletes || isDisowned(state, key, table)) continue
+      if ((table.ends[end].passiveDeletes && isLeft(key)) || isDisowned(state, key, table)) continue
       const id = `${table.id} ${end}`
       const sever = found.get(id)
       if (sever === undefined) found.set(id, { table, end, keys: [key] })

@@ -1,5 +1,5 @@
 /** What a session reads: from its identity map where it can, else from the database, and into the map. */
-import { Array as Arr, Context, Effect, HashMap, Option, Result as R, type Schema, SchemaIssue } from "effect"
+import { Array as Arr, Context, Effect, HashMap, Option, Result as R, type Schema } from "effect"
 import type { SqlError, Statement } from "effect/sql"
 import * as Entity from "../Entity.ts"
 import * as Expression from "../Expression.ts"
@@ -20,18 +20,14 @@ import { attachRead } from "./attach.ts"
 import * as Comparing from "./comparing.ts"
 import { ensureKnown, onConnection, values } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
-import * as Entries from "./entries.ts"
 import * as Events from "./events.ts"
 import * as Forms from "./forms.ts"
-import * as Hydrate from "./hydrate.ts"
-import { fieldError } from "./input.ts"
-import * as Laying from "./laying.ts"
-import { ensureBegun, flush } from "./levels.ts"
+import { ensureBegun, flush, flushRows } from "./levels.ts"
 import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
 import { knownKey } from "./operations.ts"
-import * as RelationSql from "./relationSql.ts"
+import * as Partly from "./partly.ts"
+import * as Rereading from "./rereading.ts"
 import * as SelectSql from "./selectSql.ts"
-import * as Stored from "./stored.ts"
 import * as Wanted from "./wanted.ts"
 
 export type ReadError = FlushFailure
@@ -44,6 +40,14 @@ export const Autoflush = Context.Reference<boolean>("effect-sql-session/internal
 /** Flushes before a statement, unless the session or the block says otherwise. */
 export const autoflush = (core: Core): Effect.Effect<void, FlushFailure> =>
   Effect.withFiber((fiber) => core.autoflush && fiber.getRef(Autoflush) ? flush(core) : Effect.void)
+
+/** As `autoflush`, of nothing but the pending rows of an entity whose keys are not known, and what they refer to. */
+export const autoflushRows = (core: Core, mapping: EntityMapping): Effect.Effect<void, FlushFailure> =>
+  Effect.withFiber((fiber) =>
+    core.autoflush && fiber.getRef(Autoflush) && !HashMap.isEmpty(unitOf(core).pending)
+      ? flushRows(core, (unit) => Partly.unknownRows(unit, mapping))
+      : Effect.void
+  )
 
 /** Goes on after that flush: at once, where there is nothing to write. */
 export const afterFlush = <A>(core: Core, next: () => Effect.Effect<A, FlushFailure>): Effect.Effect<A, FlushFailure> =>
@@ -129,7 +133,7 @@ interface ReloadOptions {
 }
 
 /** Reads one row now. A row that is gone leaves the map. */
-const reload = Effect.fnUntraced(function*(
+export const reload = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey,
@@ -166,10 +170,10 @@ export const reloadAll = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, SqlError.SqlError | Schema.SchemaError | QueryError | SessionEventError | UsageError> {
   yield* ensureKnown(core, mapping)
   yield* beginFor(core, false)
-  for (const chunk of Arr.chunksOf(keys, mapping.key.length === 1 ? core.loadBatchSize : 1000)) {
-    const fragment = core.events.beforeExecute === undefined
-      ? yield* Effect.fromResult(RelationSql.byKeys(core.known, mapping, chunk))
-      : yield* hooked(core, mapping, (columns) => Expression.or(chunk.map((key) => isKey(mapping, columns, key))))
+  if (core.events.beforeExecute === undefined) return yield* Rereading.byKeys(core, mapping, keys, batch)
+  for (const chunk of Arr.chunksOf(keys, 1000)) {
+    const of = (columns: Columns) => Expression.or(chunk.map((key) => isKey(mapping, columns, key)))
+    const fragment = yield* hooked(core, mapping, of)
     const rows = yield* onConnection(core, core.sql`${fragment}`.values)
     yield* attachRead(core, mapping, rows, { batch })
   }
@@ -230,12 +234,10 @@ const fetch = (
 }
 
 /** A key that is marked, and that a pending row takes: the flush makes one update of both. */
-const isAddedAgain = (core: Core, key: IdentityKey.IdentityKey): boolean => {
+export const isAddedAgain = (core: Core, key: IdentityKey.IdentityKey): boolean => {
   const unit = unitOf(core)
   return SessionState.isMarked(unit, key) && !HashMap.isEmpty(unit.pending) &&
-    SessionState.pendingRows(unit).some((pending) =>
-      knownKey(SessionState.withWritten(unit, pending))?.token === key.token
-    )
+    SessionState.pendingRows(unit).some((pending) => knownKey(unit, pending)?.token === key.token)
 }
 
 /** The row of a key: from memory unless it must be read. */
@@ -389,82 +391,3 @@ export const entryOf = (
           : Effect.succeed(SessionState.entryFor(unitOf(core), key)!)
     )
   })
-
-/**
- * Drops what waits of a row, or of some of its fields, and writes what waits of all others. What is kept of the row is
- * set aside meanwhile.
- */
-const flushOthers = (
-  core: Core,
-  key: IdentityKey.IdentityKey,
-  attributes: ReadonlyArray<string> | undefined
-): Effect.Effect<void, CurrentError> =>
-  Effect.suspend(() => {
-    const entry = SessionState.entryFor(unitOf(core), key)
-    if (entry === undefined) return autoflush(core)
-    const kept = attributes === undefined ? undefined : SessionState.withoutChanges(unitOf(core), entry, attributes)
-    changeUnit(core, (unit) => SessionState.withoutChanges(unit, entry))
-    const flushed = Effect.flatMap(
-      autoflush(core),
-      (): Effect.Effect<void, ObjectDeletedError> =>
-        SessionState.isDeleted(unitOf(core), key) ? Effect.fail(deletedError(key)) : Effect.void
-    )
-    return kept === undefined
-      ? flushed
-      : Effect.ensuring(flushed, Effect.sync(() => changeUnit(core, (unit) => Laying.changedAs(unit, kept, key))))
-  })
-
-/** Reads a target again, whatever the session holds of it. */
-export const refresh = (
-  core: Core,
-  target: unknown,
-  lock: Query.LockOptions | undefined,
-  attributes: ReadonlyArray<string> | undefined
-): Effect.Effect<SessionState.Row, CurrentError | NotPersistentError> =>
-  Effect.flatMap(
-    resolve(core, target),
-    (resolved): Effect.Effect<SessionState.Row, CurrentError | NotPersistentError> => {
-      if (resolved._tag === "Pending") return Effect.fail(notPersistent(resolved.pending, "Session.refresh"))
-      const { key, mapping } = resolved
-      if (SessionState.isDeleted(unitOf(core), key)) return Effect.fail(deletedError(key))
-      const unknown = attributes?.find((field) => !mapping.byField.has(field))
-      if (unknown !== undefined) {
-        return Effect.fail(fieldError(mapping, unknown, new SchemaIssue.InvalidValue({ message: "no such field" })))
-      }
-      return Effect.flatMap(flushOthers(core, key, attributes), () => {
-        const before = SessionState.entryFor(unitOf(core), key)
-        return Effect.flatMap(
-          reload(core, mapping, key, { lock }),
-          Option.match({
-            onNone: () => Effect.fail(deletedError(key)),
-            onSome: (row) =>
-              attributes === undefined || before === undefined
-                ? Effect.succeed(row)
-                : Effect.sync(() => keptBut(core, before, row, attributes))
-          })
-        )
-      })
-    }
-  )
-
-/** Takes in some fields of a row that was read again: what else the session had of it stays. */
-const keptBut = (
-  core: Core,
-  before: SessionState.Entry,
-  row: SessionState.Row,
-  attributes: ReadonlyArray<string>
-): SessionState.Row => {
-  const { mapping } = before
-  const read = Object.fromEntries(attributes.map((field) => [field, row[field]]))
-  const committed = Hydrate.patched(mapping, before.committed, read)
-  Stored.carry(row, committed, (field) => attributes.includes(field))
-  const entry: SessionState.Entry = {
-    ...before,
-    committed,
-    changed: before.changed.filter((field) => !attributes.includes(field)),
-    links: Entries.linksWithout(before, attributes)
-  }
-  const value = Hydrate.instance(mapping, { ...before.value, ...read })
-  changeUnit(core, (unit) => SessionState.update(unit, entry, value, []))
-  return value
-}

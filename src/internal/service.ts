@@ -34,6 +34,7 @@ import * as Mutating from "./mutating.ts"
 import { exclusive, immediate, isAlone, placeOf } from "./places.ts"
 import * as Printing from "./printing.ts"
 import * as Reads from "./reads.ts"
+import * as Refreshing from "./refreshing.ts"
 import * as Selecting from "./selecting.ts"
 import * as Statements from "./statements.ts"
 import * as Streaming from "./streaming.ts"
@@ -208,6 +209,13 @@ const writing = (core: Core) => ({
       "work",
       () => Merging.merge(core, mappingOf(core.registry, entity), value, options?.load ?? true)
     ),
+  mergeAll: (entity: Entity.Any, values: ReadonlyArray<unknown>, options?: MergeOptions) =>
+    exclusive(
+      core,
+      "Session.mergeAll",
+      "work",
+      () => Merging.mergeAll(core, mappingOf(core.registry, entity), values, options?.load ?? true)
+    ),
   update: (target: unknown, patch: SessionState.Row | ((current: never) => SessionState.Row)) =>
     immediate(
       core,
@@ -264,7 +272,11 @@ const writing = (core: Core) => ({
 const looking = (core: Core) => ({
   new: looked(core, "Session.new", (unit) => SessionState.pendingRows(unit).map((pending) => pending.ref)),
   dirty: looked(core, "Session.dirty", (unit) => SessionState.dirtyEntries(unit).map((entry) => entry.value)),
-  deleted: looked(core, "Session.deleted", (unit) => SessionState.deletedEntries(unit).map((entry) => entry.committed)),
+  deleted: looked(
+    core,
+    "Session.deleted",
+    (unit) => SessionState.deletedEntries(unit).map((entry) => Entries.lastOf(unit, entry))
+  ),
   identityMap: looked(core, "Session.identityMap", (unit) => IdentityMap.fromState(unit, core.registry)),
   contains: contains(core),
   isModified: isModified(core)
@@ -310,7 +322,7 @@ const others = (core: Core) => ({
       "work",
       () =>
         Effect.map(
-          Reads.refresh(
+          Refreshing.refresh(
             core,
             target,
             options?.lock === undefined ? undefined : { ...options, lock: options.lock },
@@ -337,6 +349,7 @@ export const make = (core: Core): SessionService => {
     add: w.add,
     addAll: w.addAll,
     merge: w.merge,
+    mergeAll: w.mergeAll,
     update: w.update,
     updated: w.updated,
     delete: w.delete,

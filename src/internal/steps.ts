@@ -6,8 +6,9 @@ import * as Entity from "../Entity.ts"
 import type * as FlushPlan from "../FlushPlan.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { type FlushError, StaleDataError } from "../SessionError.ts"
-import * as SessionState from "../SessionState.ts"
+import type * as SessionState from "../SessionState.ts"
 import { stillRises, type TableFacts } from "./catalog.ts"
+import * as Children from "./children.ts"
 import { onTransaction } from "./connection.ts"
 import type { Connected, Core, Values } from "./core.ts"
 import * as Forms from "./forms.ts"
@@ -30,7 +31,8 @@ export interface Progress {
   readonly inserted: Map<number, SessionState.Written["inserted"][number]>
   readonly updated: Map<SessionState.Entry, SessionState.Row>
   readonly deleted: Array<SessionState.Entry>
-  readonly switched: Map<SessionState.Entry, number>
+  /** The rows whose place pending ones have taken, by the numbers of the refs of those. */
+  readonly switched: Map<number, SessionState.Entry>
   /** A table is not what the facts say: what came back may not be all that the database has changed. */
   outdated: boolean
 }
@@ -56,8 +58,10 @@ const succeed = Effect.fromResult
 /** The value that a column ref stands for, once its row is written. */
 const resolve = (progress: Progress, value: Entity.ColumnRef<unknown>): unknown => {
   const inserted = progress.inserted.get(value.ref.id)
-  if (inserted === undefined) return Option.getOrUndefined(SessionState.valueOfRef(progress.unit, value))
-  return value.field === undefined ? inserted.key.values[0] : inserted.row[value.field]
+  if (inserted !== undefined) return value.field === undefined ? inserted.key.values[0] : inserted.row[value.field]
+  const entry = progress.switched.get(value.ref.id)
+  if (entry === undefined) return Children.knownValue(progress.unit, value)
+  return value.field === undefined ? entry.key.values[0] : progress.updated.get(entry)![value.field]
 }
 
 const resolved = (progress: Progress, column: Column, value: unknown): unknown =>
@@ -366,7 +370,7 @@ const updated = (progress: Progress, row: FlushPlan.UpdateRow, instance: Session
     return
   }
   progress.updated.set(row.entry, instance)
-  if (row.ref !== undefined) progress.switched.set(row.entry, row.ref.id)
+  if (row.ref !== undefined) progress.switched.set(row.ref.id, row.entry)
 }
 
 export const remove = Effect.fnUntraced(function*(
@@ -405,9 +409,10 @@ export const writtenOf = (progress: Progress): SessionState.Written => {
   const updated: Array<SessionState.Written["updated"][number]> = []
   const switched: Array<SessionState.Written["switched"][number]> = []
   const deleted = new Set(progress.deleted)
+  const ids = new Map(Array.from(progress.switched, ([id, entry]) => [entry, id]))
   for (const [entry, row] of progress.updated) {
     if (deleted.has(entry)) continue
-    const id = progress.switched.get(entry)
+    const id = ids.get(entry)
     if (id === undefined) updated.push({ entry, row })
     else switched.push({ entry, row, id })
   }

@@ -13,9 +13,10 @@ import * as Input from "./input.ts"
 import * as Linking from "./linking.ts"
 import type { EntityMapping } from "./mapping.ts"
 import { knownKey } from "./operations.ts"
+import * as Parents from "./parents.ts"
 import * as Reads from "./reads.ts"
 
-export type AddError = Schema.SchemaError | DetachedInstanceError
+export type AddError = Schema.SchemaError | DetachedInstanceError | ObjectDeletedError
 
 /** Why a ref cannot stand for the value of a field. */
 const misfit = (
@@ -77,7 +78,7 @@ const withoutTombstone = (
   pending: SessionState.Pending
 ): SessionState.SessionState => {
   if (HashSet.size(unit.tombstones) === 0) return unit
-  const key = knownKey(pending)
+  const key = knownKey(unit, pending)
   return key === undefined ? unit : { ...unit, tombstones: HashSet.remove(unit.tombstones, key.token) }
 }
 
@@ -101,9 +102,15 @@ const checked = (core: Core, mapping: EntityMapping, input: unknown): Effect.Eff
   Effect.flatMapEager(
     Input.insert(mapping, input),
     ({ refs, values }) =>
-      refs.length === 0
-        ? Effect.succeed(values)
-        : Effect.mapEager(forEachEager(refs, (field) => checkRef(core, mapping, field, values[field])), () => values)
+      Effect.mapEager(
+        refs.length === 0
+          ? Parents.check(core, mapping, values)
+          : Effect.flatMapEager(
+            forEachEager(refs, (field) => checkRef(core, mapping, field, values[field])),
+            () => Parents.check(core, mapping, values)
+          ),
+        () => values
+      )
   )
 
 /** Takes in a row to be inserted. */
@@ -226,21 +233,21 @@ const updateEntry = (
 export const remove = (
   core: Core,
   target: unknown
-): Effect.Effect<void, DetachedInstanceError | ObjectDeletedError | NotPersistentError> =>
+): Effect.Effect<void, Reads.CurrentError | NotPersistentError> =>
   Effect.flatMap(
     Reads.resolve(core, target),
-    (resolved): Effect.Effect<void, DetachedInstanceError | ObjectDeletedError | NotPersistentError> => {
+    (resolved): Effect.Effect<void, Reads.CurrentError | NotPersistentError> => {
       if (resolved._tag === "Pending") return Effect.fail(Reads.notPersistent(resolved.pending, "Session.delete"))
       const { key } = resolved
       const unit = unitOf(core)
       if (Option.isNone(SessionState.find(unit, key)) && SessionState.isDeleted(unit, key)) {
         return SessionState.isMarked(unit, key) ? Effect.void : Effect.fail(Reads.deletedError(key))
       }
-      const entry = entryOf(core, resolved)
-      if (entry === undefined) {
-        return Effect.fail(new DetachedInstanceError({ entity: key.entity, reason: "expunged" }))
-      }
-      return Effect.sync(() => changeUnit(core, (unit) => SessionState.markDeleted(unit, entry)))
+      const held = entryOf(core, resolved)
+      return Effect.map(
+        held === undefined ? Reads.entryOf(core, resolved.mapping, key) : Effect.succeed(held),
+        (entry) => changeUnit(core, (unit) => SessionState.markDeleted(unit, entry))
+      )
     }
   )
 
