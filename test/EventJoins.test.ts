@@ -49,6 +49,21 @@ layer(blog)("a hook", (it) => {
         assert.deepStrictEqual([yield* names, yield* labels], [["Ada"], ["plain"]])
       }))
 
+    it.effect(`${kind} joins the savepoint that a session without a bracket ends`, () =>
+      Effect.gen(function*() {
+        yield* emptied
+        const sql = yield* SqlClient.SqlClient
+        const insert = Effect.asVoid(sql`INSERT INTO tags (label) VALUES ('plain') ON CONFLICT DO NOTHING`)
+        const hook = kind === "afterFlush" ? { afterFlush: () => insert } : { [kind]: insert }
+        yield* (yield* SessionMaker).configure({ events: hook as SessionEvents }).withSession(
+          Effect.flatMap(
+            Session,
+            (session) => Effect.andThen(session.withNested(session.add(User, ada)), session.commit)
+          )
+        )
+        assert.deepStrictEqual([yield* names, yield* labels], [["Ada"], ["plain"]])
+      }))
+
     it.effect(`${kind} of a bracket that fails leaves nothing behind`, () =>
       Effect.gen(function*() {
         assert.strictEqual((yield* withHook(true))._tag, "Failure")

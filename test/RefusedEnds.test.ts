@@ -1,12 +1,12 @@
 /** A COMMIT or ROLLBACK that a living server refuses, or answers with something else: nothing is left of it in the pool. */
 import { assert, describe } from "@effect/vitest"
-import { Cause, Effect, Exit, Option } from "effect"
+import { Cause, Effect, Exit, Fiber, Option } from "effect"
 import { Session, SessionMaker } from "effect-sql-session"
 import { SqlClient, type SqlError } from "effect/sql"
 import { backendOf, wholePool } from "./fixtures/backends.ts"
 import { Tag } from "./fixtures/domain.ts"
 import { onServer, worksOn } from "./fixtures/onServer.ts"
-import { connectionStates, labels, until } from "./fixtures/sessions.ts"
+import { connectionStates, labels, start, until } from "./fixtures/sessions.ts"
 
 const added = Effect.flatMap(Session, (session) => Effect.andThen(session.add(Tag, { label: "undone" }), session.flush))
 
@@ -107,6 +107,47 @@ describe("an end that the server refuses", () => {
         const maker = yield* SessionMaker
         assert.notStrictEqual(yield* maker.withTransaction(Effect.flatMap(Session, backendOf)), pid)
         yield* nothingIsLeft
+      })
+  )
+})
+
+describe("a savepoint", () => {
+  onServer(
+    "whose RELEASE the server refuses fails its block, typed, and leaves nothing of the unit",
+    1,
+    (wire) =>
+      Effect.gen(function*() {
+        const { exit, outcome } = yield* unit(Effect.flatMap(Session, (session) =>
+          session.withNested(
+            Effect.andThen(wire.replace("RELEASE", "RELEASX"), session.add(Tag, { label: "undone too" }))
+          )))
+        assert.nestedPropertyVal(errorOf(exit), "reason._tag", "SqlSyntaxError")
+        assert.strictEqual(outcome, "rolledBack")
+        yield* nothingIsLeft
+      })
+  )
+
+  onServer(
+    "of the plain client, interrupted while a session opens another one inside it, leaves the transaction usable",
+    1,
+    (wire) =>
+      Effect.gen(function*() {
+        const maker = yield* SessionMaker
+        yield* maker.withTransaction(Effect.gen(function*() {
+          const session = yield* Session
+          const sql = yield* SqlClient.SqlClient
+          yield* session.add(Tag, { label: "kept" })
+          yield* session.flush
+          const hold = wire.hold("SAVEPOINT effect_sql_2")
+          const inner = yield* start(sql.withTransaction(session.withNested(session.add(Tag, { label: "undone" }))))
+          yield* hold.reached
+          const interruption = yield* start(Fiber.interrupt(inner))
+          yield* hold.letGo
+          yield* Fiber.join(interruption)
+          assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(inner)))
+          yield* session.add(Tag, { label: "afterwards" })
+        }))
+        assert.deepStrictEqual(yield* labels, ["kept", "afterwards"])
       })
   )
 })

@@ -77,6 +77,8 @@ export interface Frame {
 export interface Level {
   /** The program has ended it before its block did. */
   endedByHand: boolean
+  /** Who was to open it has been interrupted meanwhile: it rolls itself back. */
+  isAbandoned: boolean
   parked: Parked | undefined
   /** The settings of the server that were there before, to be set again at a commit that ends no transaction. */
   restores: ReadonlyArray<readonly [name: string, value: string]>
@@ -98,7 +100,7 @@ export interface Mark {
 
 export const level = (session: number | undefined): Level => {
   const mark: Mark = { session, above: undefined, level: undefined }
-  mark.level = { endedByHand: false, parked: undefined, restores: [], mark }
+  mark.level = { endedByHand: false, isAbandoned: false, parked: undefined, restores: [], mark }
   return mark.level
 }
 

@@ -9,7 +9,7 @@ import type * as SessionState from "../SessionState.ts"
 import { type Core, serviceOf, stateOf } from "./core.ts"
 import type { EntityMapping } from "./mapping.ts"
 import * as Parked from "./parked.ts"
-import { Handling, type Inside, placeOf } from "./places.ts"
+import { Handling, type Inside } from "./places.ts"
 import { isOver, transactionOf } from "./standing.ts"
 import { sessionTag } from "./tags.ts"
 
@@ -37,12 +37,14 @@ const run = <A>(
 ): Effect.Effect<A, SessionEventError> =>
   Effect.withFiber((fiber) => {
     const left = { current: false }
-    const place = placeOf(core, stateOf(core), fiber)
-    const lock = typeof place === "string" ? core.lock : place.lock
+    // The operation runs in the innermost level, also where it ends that level for a fiber that stands outside of it; those
+    // above are locked until it has ended.
+    const levels = stateOf(core).connected?.transaction.levels ?? []
+    const locks = [core.lock, ...levels.map(({ lock }) => lock)]
     return handler.pipe(
       Effect.mapError((cause) => new SessionEventError({ event: name, cause })),
       Effect.provideService(sessionTag, serviceOf(core)),
-      Effect.provideService(Handling, { core, kind: inside, lock, left, around: fiber.getRef(Handling) }),
+      Effect.provideService(Handling, { core, kind: inside, locks, left, around: fiber.getRef(Handling) }),
       inside === "over" ? Function.identity : joined(core),
       Effect.ensuring(Effect.sync(() => {
         left.current = true

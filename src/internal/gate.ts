@@ -19,7 +19,7 @@ import {
 } from "./core.ts"
 import * as Cursor from "./cursor.ts"
 import { classifying, ended, inHook, isLost, notHere } from "./lost.ts"
-import { isHeldFor } from "./places.ts"
+import { isFree, isHeldFor } from "./places.ts"
 import { printingAs } from "./printing.ts"
 import { endingStatement } from "./sqlText.ts"
 import * as Stack from "./stack.ts"
@@ -134,6 +134,19 @@ const endedBy = (transaction: ClientTransaction, fiber: AnyFiber, number: number
  */
 const afterLoss = (run: Run): Run => Effect.catchIf(run, isLost, () => Effect.succeed([]))
 
+/**
+ * Waits for a savepoint inside a level that is being opened, or rolls itself back since it was abandoned: its statements
+ * would meet a level that is gone. A program that ends a level of its own does not know of it.
+ */
+const insideIsOver = (transaction: ClientTransaction, level: OpenLevel, fiber: AnyFiber): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const inside = transaction.levels[transaction.levels.indexOf(level) + 1]
+    const isOnItsWay = inside === undefined ? !isFree(level.lock) : inside.id.isAbandoned
+    return level.core === undefined && isOnItsWay && !isHeldFor(level.lock, fiber)
+      ? level.lock.withPermit(Effect.void)
+      : Effect.void
+  })
+
 /** The end of a level that has ended with one around it sends nothing. */
 const ending = (
   transaction: ClientTransaction,
@@ -144,7 +157,8 @@ const ending = (
   Effect.withFiber((fiber) => {
     const level = transaction.levels[endedBy(transaction, fiber, number)]
     if (level === undefined) return Effect.succeed([])
-    return Effect.onExit(run, (exit) =>
+    const end = Effect.suspend(() => transaction.levels.includes(level) ? run : Effect.succeed([]))
+    return Effect.onExit(Effect.andThen(insideIsOver(transaction, level, fiber), end), (exit) =>
       Effect.suspend(() => {
         // It may be over meanwhile: the session was closed.
         const index = transaction.levels.indexOf(level)

@@ -17,7 +17,7 @@ import { values } from "./connection.ts"
 import { type AnyFiber, change, type Core, type CoreState, failureOf, type Frame, type Level, stateOf } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Flush from "./flush.ts"
-import { lostIn } from "./lost.ts"
+import { dbErrorIn, lostIn } from "./lost.ts"
 import * as Opening from "./opening.ts"
 import * as Options from "./options.ts"
 import type * as Parked from "./parked.ts"
@@ -166,11 +166,11 @@ export const openNested = (
 const wholeCause = (exit: Exit.Exit<void, SqlError.SqlError>): Cause.Cause<SqlError.SqlError> =>
   exit._tag === "Failure" ? exit.cause : Cause.empty
 
-/** What the end of a level failed with. The client makes a defect of a failed RELEASE. */
+/** What the end of a level failed with. The client makes a defect of a failed RELEASE: it is an error here. */
 const failureFrom = (exit: Exit.Exit<void, SqlError.SqlError>): Effect.Effect<never, SqlError.SqlError> => {
   const cause = wholeCause(exit)
-  const lost = lostIn(cause)
-  return lost === undefined ? Effect.failCause(cause) : Effect.fail(lost)
+  const error = lostIn(cause) ?? (Cause.hasFails(cause) ? undefined : dbErrorIn(cause))
+  return error === undefined ? Effect.failCause(cause) : Effect.fail(error)
 }
 
 /** Runs one hook, and the other whatever the first one did. */

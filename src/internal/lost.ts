@@ -42,14 +42,21 @@ export const isChangedPlan = (error: unknown): boolean => {
 /** Whether the server has lost what the driver has prepared, or it is of no use any more. */
 export const isOutdated = (error: unknown): boolean => serverErrorOf(error)?.code === "26000" || isChangedPlan(error)
 
-/** The first error of a lost connection in a cause. */
-export const lostIn = (cause: Cause.Cause<unknown>): SqlError.SqlError | undefined => {
+/** The first error in a cause, typed or a defect, that is of a kind. */
+const firstIn = <A>(cause: Cause.Cause<unknown>, is: (error: unknown) => error is A): A | undefined => {
   for (const reason of cause.reasons) {
     const error = reason._tag === "Fail" ? reason.error : reason._tag === "Die" ? reason.defect : undefined
-    if (isLost(error)) return error
+    if (is(error)) return error
   }
   return undefined
 }
+
+/** The first error of a lost connection in a cause. */
+export const lostIn = (cause: Cause.Cause<unknown>): SqlError.SqlError | undefined => firstIn(cause, isLost)
+
+/** The first error of the database in a cause. */
+export const dbErrorIn = (cause: Cause.Cause<unknown>): SqlError.SqlError | undefined =>
+  firstIn(cause, (error) => error instanceof SqlError.SqlError)
 
 /** What the driver calls the use of a connection whose transaction has ended: retryable, which it is not. */
 const released = "PgConnection: Pinned connection was released"

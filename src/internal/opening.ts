@@ -111,7 +111,7 @@ const openRootIn = (
         })
       },
       // In an outer transaction the wait is for another savepoint, which nothing interrupts.
-      whenInterrupted: within === undefined ? "await" : "abandon",
+      whenInterrupted: within === undefined ? "await" : abandoning(id),
       onStart: (opening) => change(core, (state) => ({ ...state, opening })),
       onOpen: (services, since) => {
         if (stateOf(core).life === life) connect(core, id, within?.transaction, services, since)
@@ -139,6 +139,10 @@ const openRootIn = (
 
 /** Whether a commit of the session is one, or counts as one, and not only the release of a savepoint. */
 const ownsCommit = ({ home }: Core): boolean => home === undefined || home.isFixture
+
+const abandoning = (id: Level) => (): void => {
+  id.isAbandoned = true
+}
 
 const opening = (context: Context.Context<never>, opening: Gate.Opening): Context.Context<never> =>
   Context.add(context, Gate.Opens, opening) as Context.Context<never>
@@ -208,7 +212,7 @@ export const openNested = (
         isShared: false,
         frame
       }),
-    whenInterrupted: "abandon",
+    whenInterrupted: abandoning(id),
     onStart: () => undefined,
     onOpen: (services) =>
       enterLevel(transaction, id, Context.getUnsafe(services, core.sql.transactionService), services)

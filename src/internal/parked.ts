@@ -150,9 +150,10 @@ export interface Options {
   readonly restore: Restore
   /**
    * What becomes of the level when the wait is interrupted. A root is given up before the interruption goes on, with its
-   * connection. A savepoint may wait for another one to end, which nothing interrupts: it is left to roll itself back.
+   * connection. A savepoint may wait for another one to end, which nothing interrupts: it is left to roll itself back, and
+   * this is run.
    */
-  readonly whenInterrupted: "await" | "abandon"
+  readonly whenInterrupted: "await" | (() => void)
   /** The context of the new level: without a transaction, or with that of the level above. */
   readonly enter: (context: Context.Context<never>) => Context.Context<never>
   /** Gets what gives the level up while it is being opened. */
@@ -203,7 +204,7 @@ export const open = (sql: SqlClient.SqlClient, options: Options): Effect.Effect<
         Effect.onInterrupt(() =>
           options.whenInterrupted === "await"
             ? Fiber.interrupt(fiber)
-            : Deferred.fail(decision, rollbackSignal)
+            : Effect.andThen(Effect.sync(options.whenInterrupted), Deferred.fail(decision, rollbackSignal))
         ),
         Effect.catchTag("RollbackSignal", Effect.die),
         Effect.map((services) => ({

@@ -15,8 +15,8 @@ export interface Inside {
   readonly core: Core
   /** `flush`: no other flush; `work`: anything but the end of the transaction; `over`: the transaction has ended. */
   readonly kind: "flush" | "work" | "over"
-  /** The lock of the operation that runs the hook. */
-  readonly lock: Semaphore.Semaphore
+  /** The locks that nobody else gets before the operation that runs the hook has ended. */
+  readonly locks: ReadonlyArray<Semaphore.Semaphore>
   /** Set when the hook has ended: a fiber that it forked, and that is left, is one like any other. */
   readonly left: { current: boolean }
   /** The hook, of another session, in which this one runs. */
@@ -41,7 +41,7 @@ export const insideOf = (core: Core, fiber: AnyFiber): Inside["kind"] | undefine
 
 /** Whether the operation that runs the hook of a fiber has a lock already: to wait for it would be for ever. */
 export const isHeldFor = (lock: Semaphore.Semaphore, fiber: AnyFiber): boolean =>
-  findInside(fiber, (inside) => inside.lock === lock) !== undefined
+  findInside(fiber, ({ locks }) => locks.includes(lock)) !== undefined
 
 /** Where a fiber stands in a session: a level, the root without a transaction, or a level that has ended. */
 export type Place = Frame | "idle" | "ended"
