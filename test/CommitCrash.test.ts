@@ -10,7 +10,7 @@ import { Duplex } from "node:stream"
 import * as Settle from "../src/internal/settle.ts"
 import { serverUrl } from "./fixtures/databases.ts"
 import { Tag } from "./fixtures/domain.ts"
-import { onOwnServer, type Server } from "./fixtures/ownServer.ts"
+import { asAdmin, killBackend, onOwnServer, type Server } from "./fixtures/ownServer.ts"
 import { labels, start, until } from "./fixtures/sessions.ts"
 
 /** A way to the server that can be shut: who comes then is refused. */
@@ -50,21 +50,6 @@ const slowCommit = Effect.fnUntraced(function*(own: Server) {
     $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$`
   yield* sql`CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON tags DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION wait()`
-})
-
-/** What an administrator sees, asked again while the server recovers. */
-const asAdmin = <A, E>(own: Server, use: (sql: SqlClient.SqlClient) => Effect.Effect<A, E>) =>
-  until(Effect.isSuccess(Effect.scoped(Effect.flatMap(own.admin, use))))
-
-/** Ends a process of the server as the kernel does when there is no memory left. The server recovers from it by itself. */
-const killBackend = Effect.fnUntraced(function*(own: Server) {
-  yield* Effect.scoped(Effect.gen(function*() {
-    const victim = yield* own.admin
-    const [row] = yield* victim<{ readonly pid: number }>`SELECT pg_backend_pid() AS pid`
-    process.kill(row!.pid, "SIGKILL")
-    yield* until(Effect.isFailure(victim`SELECT 1`))
-  }))
-  yield* asAdmin(own, (sql) => sql`SELECT 1`)
 })
 
 const nextId = (sql: SqlClient.SqlClient) =>

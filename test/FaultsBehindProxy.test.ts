@@ -5,7 +5,7 @@ import { settingsOf, tryFaults } from "./faults/harness.ts"
 import { byNetwork } from "./faults/kinds.ts"
 import { serverUrl } from "./fixtures/databases.ts"
 
-const settings = settingsOf(process.env, 1200)
+const settings = settingsOf(process.env, 1200, 0.47)
 
 describe("a program whose network fails at any step", () => {
   it.live(
@@ -15,6 +15,6 @@ describe("a program whose network fails at any step", () => {
         const found = yield* tryFaults(yield* serverUrl, byNetwork, settings)
         assert.deepStrictEqual(found, [])
       }),
-    60_000 + settings.count * 500
+    180_000 + settings.count * 1_000
   )
 })

@@ -6,10 +6,15 @@ import type { Outcome } from "effect-sql-session/Transaction"
 import * as Util from "node:util"
 import { Customer, entityOf, Label, Order, type Tables } from "./domain.ts"
 import type { Kind } from "./kinds.ts"
-import { type Broken, broken, type Lane, tables } from "./lane.ts"
+import { type Lane, tables } from "./lane.ts"
+import { type Broken, broken } from "./pulse.ts"
+import type { Program } from "./stage.ts"
 
-/** What the database has: the rows from before the program, or those that it makes. */
-export type State = "before" | "after"
+/** What the database has when these units of a program are committed, and no others. */
+export interface State {
+  readonly kept: ReadonlySet<number>
+  readonly tables: Tables
+}
 
 type Tagged = {
   readonly _tag: string | undefined
@@ -42,101 +47,162 @@ export const said = (cause: Cause.Cause<unknown>): string =>
       : "Interrupt"
   ).join(" and ")
 
+const nameOf = ({ _tag, reason }: Tagged): string =>
+  reason?._tag === undefined ? String(_tag) : `${_tag} ${reason._tag}`
+
 /** How a program has ended, for the table: "success", "interrupted" or the error. */
 export const ended = (exit: Exit.Exit<unknown, unknown>): string => {
   if (Exit.isSuccess(exit)) return "success"
   if (Cause.hasInterruptsOnly(exit.cause)) return "interrupted"
-  const error = Cause.squash(exit.cause) as Tagged
-  return error.reason?._tag === undefined ? String(error._tag) : `${error._tag} ${error.reason._tag}`
+  return nameOf(Cause.squash(exit.cause) as Tagged)
 }
 
 export interface End {
   readonly kind: Kind
+  readonly program: Program
   readonly confirm: boolean
-  readonly exit: Exit.Exit<unknown, unknown>
+  readonly exit: Exit.Exit<unknown, unknown> | undefined
   /** What the transaction says of itself; none if the program did not get as far as to have it. */
   readonly outcome: Option.Option<Outcome>
-  /** Whether COMMIT has been sent. */
+  /** Whether COMMIT may have been sent, and whether it was, on the connection that was struck. */
   readonly committing: boolean
-  /** Whether the program fails by itself: its success is to leave nothing. */
-  readonly fails: boolean
+  readonly sent: boolean
 }
 
-/** A rollback to a savepoint, and the end of a cursor, leave it to the next use to tell that the connection is lost. */
-const firstOf = (error: Tagged): Tagged => error._tag === "PendingRollbackError" ? error.cause as Tagged : error
+/**
+ * The error behind those that name another: a rollback to a savepoint, and the end of a cursor, leave it to the next use
+ * to say that the connection is lost; a hook fails as what it has tried.
+ */
+const firstOf = (error: Tagged): Tagged =>
+  error._tag === "PendingRollbackError" || error._tag === "SessionEventError" ? firstOf(error.cause as Tagged) : error
 
 /** An error that says that the connection is lost, or what became of the COMMIT. */
-const tellsOfLoss = ({ committing, confirm }: End, { _tag, reason }: Tagged): boolean => {
-  if (_tag === "CommitOutcomeUnknown") return committing && !confirm
+const saysOfLoss = ({ committing, confirm, kind, program }: End, { _tag, reason }: Tagged): boolean => {
+  const { crashes = false } = kind
+  if (_tag === "CommitOutcomeUnknown") return committing && (!confirm || crashes || program.reads === true)
   return _tag === "SqlError" && (reason?._tag === "ConnectionError" || (confirm && committing))
 }
 
-const lossIsTold = (end: End, cause: Cause.Cause<unknown>): Effect.Effect<void, Broken> => {
-  const error = firstOf(Cause.squash(cause) as Tagged)
-  if (cause.reasons.some((reason) => reason._tag !== "Fail") || !tellsOfLoss(end, error)) {
+const isExpected = (end: End, error: Tagged): boolean =>
+  nameOf(error) === end.program.mayEnd ||
+  (end.kind.ends === "refused" ? error._tag === "SqlError" : saysOfLoss(end, error))
+
+const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<Tagged> =>
+  cause.reasons.map((reason) =>
+    reason._tag === "Fail" ? reason.error : reason._tag === "Die" ? reason.defect : { _tag: "Interrupt" }
+  ) as ReadonlyArray<Tagged>
+
+/** A defect is where an error has no other way: at the end of a scope, and in what the plain client does by itself. */
+const failureIsExpected = (end: End, cause: Cause.Cause<unknown>): Effect.Effect<void, Broken> => {
+  const { program, sent } = end
+  const mayDie = program.defects === true || program.outer === true || end.kind.ends === "interrupted"
+  const isTyped = cause.reasons.every(({ _tag }) => _tag === "Fail")
+  const errors = mayDie ? errorsOf(cause).map(firstOf) : [firstOf(Cause.squash(cause) as Tagged)]
+  if (!(mayDie || isTyped) || !errors.some((error) => isExpected(end, error))) {
     return broken(`it ends with ${said(cause)}`)
   }
-  return end.committing && error.reason?.isRetryable === true
+  return sent && errorsOf(cause).some(({ reason }) => reason?.isRetryable === true)
     ? broken(`an error of COMMIT counts as retryable: ${said(cause)}`)
     : Effect.void
 }
 
-/** The program ends with its value, with its interruption, or with a typed error that says that the connection is lost. */
-export const exitIsTold = (end: End): Effect.Effect<void, Broken> => {
+/** A program ends with its value, with its interruption, or with a typed error that says what has happened. */
+export const exitIsExpected = (end: End): Effect.Effect<void, Broken> => {
   const { exit, kind } = end
-  if (Exit.isSuccess(exit)) return Effect.void
-  if (kind.ends === "lost") return lossIsTold(end, exit.cause)
-  return Cause.hasInterruptsOnly(exit.cause) ? Effect.void : broken(`interrupted, it ends with ${said(exit.cause)}`)
+  if (exit === undefined || Exit.isSuccess(exit)) return Effect.void
+  if (kind.ends !== "interrupted") return failureIsExpected(end, exit.cause)
+  if (Cause.hasInterruptsOnly(exit.cause)) return Effect.void
+  // The time limit for a silent server may have come first.
+  return kind.silent === true || end.program.mayEnd !== undefined
+    ? failureIsExpected(end, exit.cause)
+    : broken(`interrupted, it ends with ${said(exit.cause)}`)
 }
 
-/** What the program's end, and the outcome, say of the database. */
-const allowed = ({ confirm, exit, fails, outcome }: End): ReadonlyArray<State> | string => {
+type Answer = "kept" | "gone" | "unknown"
+
+/** What the plain client says of its transaction: it knows nothing of outcomes. */
+const answerOfClient = ({ committing, exit }: End): Answer =>
+  exit !== undefined && Exit.isSuccess(exit) ? "kept" : committing ? "unknown" : "gone"
+
+interface Contradiction {
+  readonly contradiction: string
+}
+
+/** Whether the server can say what became of a COMMIT: it has not crashed, and there was something to write. */
+const isConfirmed = ({ confirm, kind, program }: End): boolean =>
+  confirm && kind.crashes !== true && program.reads !== true
+
+/** What the end of a unit, and the outcome of its transaction, say of the database; or how they contradict. */
+const answerOf = (end: End): Answer | Contradiction => {
+  const { exit, outcome, program } = end
   const told = Option.getOrUndefined(outcome)
-  if (told === "open") return "the outcome is open after the end"
-  if (told === "unknown" && confirm) return "the outcome is unknown, and was to be confirmed"
-  if (Exit.isSuccess(exit)) return told === (fails ? "rolledBack" : "committed") ? ["after"] : `a success is ${told}`
-  if (told === "committed") {
-    return Cause.hasInterruptsOnly(exit.cause) ? ["after"] : `committed, it ends with ${ended(exit)}`
+  if (exit === undefined) return "gone"
+  if (told === "open") return { contradiction: "the outcome is open after the end" }
+  if (program.outer === true) return answerOfClient(end)
+  if (told === "unknown" && isConfirmed(end)) {
+    return { contradiction: "the outcome is unknown, and was to be confirmed" }
   }
-  if (told === "rolledBack") return ["before"]
-  return ended(exit) === "CommitOutcomeUnknown" || told === "unknown" ? ["before", "after"] : ["before"]
+  if (Exit.isSuccess(exit)) {
+    return told === (program.fails ? "rolledBack" : "committed") ? "kept" : { contradiction: `a success is ${told}` }
+  }
+  return answerOfFailure(exit, told)
 }
 
-/** Where each table stands; one that is neither as before nor as after, whole. */
-const comparison = (found: Tables, { after, before }: Readonly<Record<State, Tables>>): object => {
+const answerOfFailure = (
+  exit: Exit.Failure<unknown, unknown>,
+  told: Outcome | undefined
+): Answer | Contradiction => {
+  if (told === "committed") {
+    return Cause.hasInterruptsOnly(exit.cause) ? "kept" : { contradiction: `committed, it ends with ${ended(exit)}` }
+  }
+  if (told === "rolledBack") return "gone"
+  return ended(exit) === "CommitOutcomeUnknown" || told === "unknown" ? "unknown" : "gone"
+}
+
+/** Where each table differs from what the program makes. */
+const comparison = (found: Tables, states: ReadonlyArray<State>): object => {
+  const wanted = states.at(-1)!.tables
   const names = (Object.keys(found) as ReadonlyArray<keyof Tables>).filter((name) =>
-    !Util.isDeepStrictEqual(before[name], after[name])
+    !states.every(({ tables }) => Util.isDeepStrictEqual(tables[name], wanted[name]))
   )
   return Object.fromEntries(names.map((name) => [
     name,
-    Util.isDeepStrictEqual(found[name], before[name])
+    Util.isDeepStrictEqual(found[name], states[0]!.tables[name])
       ? "before"
-      : Util.isDeepStrictEqual(found[name], after[name])
+      : Util.isDeepStrictEqual(found[name], wanted[name])
       ? "after"
-      : { found: found[name], wanted: after[name] }
+      : { found: found[name], wanted: wanted[name] }
   ]))
 }
 
-/** The database is as the program's end says. */
-export const stateIsTold = (
+const allows = (answer: Answer, isKept: boolean): boolean => answer === "unknown" || (answer === "kept") === isKept
+
+/** The database is as the ends of the units say; answers which of them are kept. */
+export const stateIsAsSaid = (
   lane: Lane,
-  end: End,
-  states: Readonly<Record<State, Tables>>
-): Effect.Effect<State, Broken> =>
+  ends: ReadonlyArray<End>,
+  states: ReadonlyArray<State>
+): Effect.Effect<ReadonlySet<number>, Broken> =>
   Effect.gen(function*() {
     const found = yield* tables(lane)
-    const is = (["before", "after"] as const).filter((state) => Util.isDeepStrictEqual(found, states[state]))
-    if (is.length === 0) {
-      return yield* broken(`the database is neither as before nor as after: ${shown(comparison(found, states))}`)
+    const fits = states.filter(({ tables }) => Util.isDeepStrictEqual(found, tables))
+    if (fits.length === 0) {
+      return yield* broken(`the database has a part of the work: ${shown(comparison(found, states))}`)
     }
-    const may = allowed(end)
-    if (typeof may === "string") return yield* broken(may)
-    const state = is.find((state) => may.includes(state))
-    return state ?? (yield* broken(
-      `the database is as ${is}, the end is ${ended(end.exit)}, the outcome ${
-        Option.getOrElse(end.outcome, () => "not there")
+    const answers: Array<Answer> = []
+    for (const end of ends) {
+      const answer = answerOf(end)
+      if (typeof answer !== "string") return yield* broken(answer.contradiction)
+      answers.push(answer)
+    }
+    const fit = fits.find(({ kept }) => answers.every((answer, index) => allows(answer, kept.has(index))))
+    if (fit !== undefined) return fit.kept
+    const ways = ends.map(({ exit, outcome }, index) =>
+      `unit ${index} is ${exit && ended(exit)}, ${Option.getOrElse(outcome, () => "without outcome")}: ${
+        answers[index]
       }`
-    ))
+    )
+    return yield* broken(`of the units are kept: ${fits.map(({ kept }) => `[${[...kept]}]`)}; ${ways.join("; ")}`)
   })
 
 const plain = (row: object): object => ({ ...row })

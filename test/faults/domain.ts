@@ -69,6 +69,10 @@ export const schema: ReadonlyArray<string> = [
     PRIMARY KEY (order_id, label_id))`,
   "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL CHECK (balance >= 0), version int NOT NULL)",
   "CREATE TABLE entries (id serial PRIMARY KEY, account_id int NOT NULL REFERENCES accounts, amount int NOT NULL)",
+  // Such an entry lets its COMMIT take a while.
+  `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END $$`,
+  `CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON entries DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.amount = 777) EXECUTE FUNCTION linger()`,
   `CREATE FUNCTION refill() RETURNS void LANGUAGE sql BEGIN ATOMIC
     DELETE FROM order_labels; DELETE FROM lines; DELETE FROM orders; DELETE FROM labels; DELETE FROM customers;
     DELETE FROM entries; DELETE FROM accounts;

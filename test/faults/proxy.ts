@@ -1,6 +1,7 @@
 /** A wire to a real server that numbers what passes, and at one number does with it whatever a fault wants. */
 import * as Net from "node:net"
 import { Duplex } from "node:stream"
+import { isCancel, makeReplies, type Prepared, textOf } from "./messages.ts"
 
 export type Side = "frontend" | "backend"
 
@@ -16,6 +17,8 @@ interface Link {
   readonly end: () => void
   /** Lets nothing pass from now on, in either direction; both ends believe that the connection stands. */
   readonly silence: () => void
+  /** Sends messages that the client knows nothing of, before the flight at hand; nor does it see the reply. */
+  readonly inject: (bytes: Buffer) => void
 }
 
 /** What one end has sent at once: a message of the client, or the whole reply of the server to one. */
@@ -32,13 +35,17 @@ export interface Step {
   readonly side: Side
   /** The statement of a message, or the one that a reply answers, as far as it was sent as text. */
   readonly text: string
+  /** The process at the other end of its connection; 0 until it has said so. */
+  readonly pid: number
 }
 
 export interface Proxy {
   readonly stream: (url: URL) => Duplex
   /** Numbers from 1 on; the flight with the number is the fault's to pass on. Number 0 only counts. */
   readonly arm: (number: number, fault: (flight: Flight) => void) => void
-  /** Ends the counting, and gives the flights so far, in their order. */
+  /** How many flights have passed since then. */
+  readonly passed: () => number
+  /** Ends the counting, and returns the flights so far, in their order. */
   readonly disarm: () => ReadonlyArray<Step>
   /** Runs something when the next request to cancel has reached the server. */
   readonly onCancelled: (run: () => void) => void
@@ -47,30 +54,6 @@ export interface Proxy {
   /** Ends all connections. */
   readonly cutAll: () => void
 }
-
-const cancelRequest = 80877102
-const [authentication, keyData, readyForQuery] = [0x52, 0x4b, 0x5a]
-
-/** What the statements of a connection are, by the names that they were prepared under. */
-type Prepared = Map<string, string>
-
-/** The statement that a message is about: `Parse` has its text, `Bind` the name that it was prepared under. */
-const textOf = (bytes: Buffer, prepared: Prepared): string => {
-  const [first, second] = bytes.subarray(5, 1 + bytes.readInt32BE(1)).toString("latin1").split("\0")
-  switch (String.fromCharCode(bytes[0]!)) {
-    case "P":
-      prepared.set(first!, second!)
-      return second!
-    case "B":
-      return prepared.get(second!) ?? second!
-    case "Q":
-      return first!
-    default:
-      return ""
-  }
-}
-
-const isCancel = (bytes: Buffer): boolean => bytes.length === 16 && bytes.readInt32BE(4) === cancelRequest
 
 interface Counter {
   /** Hands a flight over: to the fault, or on its way. */
@@ -98,37 +81,6 @@ const makeQueue = (deliver: (bytes: Buffer) => void) => {
       held = false
       next()
     }
-  }
-}
-
-/** Splits what the server sends into replies: up to `ReadyForQuery`, or each chunk until it is ready first. */
-const makeReplies = (onPid: (pid: number) => void) => {
-  let rest = Buffer.alloc(0)
-  let scanned = 0
-  let ready = false
-  const scan = (): number => {
-    let end = 0
-    while (rest.length >= scanned + 5 && rest.length >= scanned + 1 + rest.readInt32BE(scanned + 1)) {
-      const type = rest[scanned]!
-      if (type === keyData) onPid(rest.readInt32BE(scanned + 5))
-      scanned += 1 + rest.readInt32BE(scanned + 1)
-      if (type === readyForQuery) ready = true
-      if (type === readyForQuery || (!ready && type === authentication)) end = scanned
-    }
-    return end
-  }
-  return {
-    /** The replies that are whole by now. */
-    add: (chunk: Buffer): Buffer | undefined => {
-      rest = Buffer.concat([rest, chunk])
-      const end = scan()
-      const whole = rest.subarray(0, end)
-      rest = rest.subarray(end)
-      scanned -= end
-      return whole.length === 0 ? undefined : whole
-    },
-    /** What is left when the server has said its last. */
-    end: (): Buffer => rest
   }
 }
 
@@ -175,6 +127,10 @@ const makeLink = (url: URL, counter: Counter, links: Set<Link>): Duplex => {
     },
     silence: () => {
       silent = true
+    },
+    inject: (bytes) => {
+      replies.dropNext()
+      socket.write(bytes)
     }
   }
   links.add(link)
@@ -239,7 +195,7 @@ export const make = (): Proxy => {
   const counter: Counter = {
     send: (flight) => {
       if (armed === undefined) return flight.pass()
-      steps.push({ side: flight.side, text: flight.link.text })
+      steps.push({ side: flight.side, text: flight.link.text, pid: flight.link.pid })
       if (steps.length === armed.number) armed.fault(flight)
       else flight.pass()
     },
@@ -256,6 +212,7 @@ export const make = (): Proxy => {
       onCancelled = undefined
       armed = { number, fault }
     },
+    passed: () => steps.length,
     disarm: () => {
       armed = undefined
       return [...steps]
