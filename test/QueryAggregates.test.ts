@@ -217,7 +217,7 @@ layer(shop)((it) => {
         assert.deepStrictEqual(yield* sqlOf(query), {
           sql: `SELECT t."state" FROM "products" AS t GROUP BY t."state" HAVING (count(*) > $1) AND ` +
             `(count(t."name") = $2) AND ((max(t."added_at") < $3) OR (sum(t."price")::float8 IS NULL)) ORDER BY t."state"`,
-          parameters: [1, 2, DateTime.toDateUtc(year(2004))]
+          parameters: [1, 2, DateTime.formatIso(year(2004))]
         })
         assert.deepStrictEqual(yield* rowsOf(query), [{ state: "draft" }])
       }))

@@ -1,6 +1,7 @@
 /** How one field of an entity passes between its value in the program and its value on the wire. */
 import { Exit, Result, Schema, SchemaAST, SchemaIssue } from "effect"
 import * as ExactTime from "./exactTime.ts"
+import * as Frozen from "./frozen.ts"
 import * as Writable from "./writable.ts"
 
 /** A value on its way, or why it cannot pass. */
@@ -35,6 +36,8 @@ export interface Codec extends Reading {
   readonly isTime: boolean
   /** Says that its values are what is left of a time when the microseconds are cut off. */
   readonly cuts: boolean
+  /** What its values hold that could be changed in place. */
+  readonly holds: Frozen.Holds
   /** What its values add up as: numbers, integers of any size, or what PostgreSQL writes as text. */
   readonly total: "number" | "bigint" | "text" | undefined
   /** Says that any text is what it takes: the text form of any type. */
@@ -283,6 +286,7 @@ export const make = (schema: Schema.Top, checks = true): Codec => {
       : (value) => written(isPlain(value) ? Result.succeed(value) : passed(checkedType(value))),
     isJson: json,
     takesText: takesText(encodedAst),
+    holds: Frozen.holds(schema.ast),
     total: totalOf(encodedAst),
     elementsTakeText: elementsTakeText(encodedAst),
     writesPlainJson: json && guard !== undefined,

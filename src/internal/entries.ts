@@ -50,7 +50,7 @@ export const ofRow = (
   batch: Batch | undefined
 ): Entry =>
   new EntryImpl(key, mapping, {
-    committed: row,
+    committed: Hydrate.baseline(mapping, row),
     value: row,
     changed: unchanged,
     links: undefined,

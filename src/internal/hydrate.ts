@@ -3,6 +3,7 @@ import { Result, Schema, SchemaIssue } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import type { Row } from "../SessionState.ts"
 import type { Codec, Reading } from "./codec.ts"
+import * as Frozen from "./frozen.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
 import * as Stored from "./stored.ts"
 
@@ -30,7 +31,13 @@ export const decodeOf = (
   column: Column,
   encoded: unknown
 ): Result.Result<unknown, Schema.SchemaError> =>
-  Result.mapError(column.codec.read(encoded), (issue) => keyedError(key, column, issue))
+  Result.mapBoth(column.codec.read(encoded), {
+    onFailure: (issue) => keyedError(key, column, issue),
+    onSuccess: (value) => {
+      if (column.codec.holds === "plain") Frozen.freeze(value)
+      return value
+    }
+  })
 
 /**
  * An error about a value of a row: it names the key too, where that can be read, so that the row can be found and
@@ -115,6 +122,21 @@ export const instance = (mapping: EntityMapping, values: Row): Row => {
   return instance
 }
 
+/** What was read, as a program cannot change it: fields that their schemas call mutable have copies of their own here. */
+export const baseline = (mapping: EntityMapping, row: Row): Row => {
+  if (mapping.mutable.length === 0) return row
+  const copies = mapping.mutable.map(({ field }) => [field, Frozen.copy(row[field])] as const)
+  return patched(mapping, row, Object.fromEntries(copies))
+}
+
+/** A version without what a program has changed in place in fields that it did not update. */
+export const unspoilt = (mapping: EntityMapping, row: Row, committed: Row, changed: ReadonlyArray<string>): Row => {
+  const kept = mapping.mutable.filter(({ field }) => !changed.includes(field))
+  return kept.length === 0
+    ? row
+    : patched(mapping, row, Object.fromEntries(kept.map(({ field }) => [field, Frozen.copy(committed[field])])))
+}
+
 /** What is to become an instance when all of its fields are known. */
 export const blank = (mapping: EntityMapping): Fields => {
   const construction = constructions.get(mapping)
@@ -190,6 +212,8 @@ interface Places {
   readonly places: ReadonlyArray<number>
   readonly guards: ReadonlyArray<(encoded: unknown) => boolean>
   readonly readings: ReadonlyArray<Reading>
+  /** The fields whose values are to be frozen. */
+  readonly frozen: ReadonlyArray<string>
 }
 
 const placesOf = (mapping: EntityMapping, offset: number, unchecked: boolean): Places => {
@@ -199,13 +223,14 @@ const placesOf = (mapping: EntityMapping, offset: number, unchecked: boolean): P
     fields: mapping.columns.map(({ field }) => field),
     places: mapping.columns.map(({ index }) => offset + index),
     guards: readings.map(({ isPlain }) => isPlain),
-    readings
+    readings,
+    frozen: mapping.columns.flatMap(({ codec, field }) => codec.holds === "plain" ? [field] : [])
   }
 }
 
 const fill = (
   mapping: EntityMapping,
-  { columns, fields, guards, places, readings }: Places,
+  { columns, fields, frozen, guards, places, readings }: Places,
   row: ReadonlyArray<unknown>,
   values: Fields
 ): Schema.SchemaError | undefined => {
@@ -221,6 +246,7 @@ const fill = (
       values[fields[at]!] = decoded.success
     }
   }
+  for (let at = 0; at < frozen.length; at++) Frozen.freeze(values[frozen[at]!])
   return undefined
 }
 

@@ -3,6 +3,7 @@ import { Effect, Schema, SchemaIssue } from "effect"
 import * as Entity from "../Entity.ts"
 import type { Row } from "../SessionState.ts"
 import * as Codec from "./codec.ts"
+import * as Frozen from "./frozen.ts"
 import { type EntityMapping, writtenColumn } from "./mapping.ts"
 import * as Writable from "./writable.ts"
 
@@ -18,6 +19,8 @@ interface Shape {
   readonly defaults: ReadonlyArray<string>
   /** The fields that an input may leave out, and that stay so. */
   readonly optional: ReadonlySet<string>
+  /** The fields whose values the session takes for itself: what they hold could be changed in place. */
+  readonly owned: ReadonlyArray<readonly [name: string, own: (value: unknown) => unknown]>
   /** What says, without a walk over the schema, that the value of a field is right. */
   readonly guards: ReadonlyMap<string, Codec.Guard>
   /** The schemas of some of its fields, by their names. */
@@ -27,6 +30,18 @@ interface Shape {
 const shapes: Readonly<Record<Variant, WeakMap<EntityMapping, Shape>>> = {
   insert: new WeakMap(),
   update: new WeakMap()
+}
+
+/** A field that may be changed in place is copied, any other frozen: other readers do not see what a program does later. */
+const ownedOf = (mapping: EntityMapping, names: ReadonlyArray<string>): Shape["owned"] =>
+  names.flatMap((name) => {
+    const holds = writtenColumn(mapping, name)?.codec.holds ?? "nothing"
+    return holds === "nothing" ? [] : [[name, holds === "mutable" ? Frozen.copy : Frozen.taken] as const]
+  })
+
+const owned = (shape: Shape, values: Record<string, unknown>): Row => {
+  for (const [name, own] of shape.owned) if (Object.hasOwn(values, name)) values[name] = own(values[name])
+  return values
 }
 
 const shapeOf = (mapping: EntityMapping, variant: Variant): Shape => {
@@ -41,7 +56,15 @@ const shapeOf = (mapping: EntityMapping, variant: Variant): Shape => {
     if (guard !== undefined) guards.set(name, guard)
   }
   const optional = names.filter((name) => fields[name]!.ast.context?.isOptional === true && !defaults.includes(name))
-  const shape = { fields, names, defaults, optional: new Set(optional), guards, structs: new Map<string, Struct>() }
+  const shape = {
+    fields,
+    names,
+    defaults,
+    optional: new Set(optional),
+    owned: ownedOf(mapping, names),
+    guards,
+    structs: new Map<string, Struct>()
+  }
   shapes[variant].set(mapping, shape)
   return shape
 }
@@ -144,13 +167,13 @@ export const insert = (mapping: EntityMapping, input: unknown): Effect.Effect<In
   const problem = unwritable(mapping, "insert", given, shape.names)
   if (problem !== undefined) return Effect.fail(problem)
   const { refs, rest, values } = sorted(shape, given)
-  if (rest.length === 0) return Effect.succeed({ values, refs })
+  if (rest.length === 0) return Effect.succeed({ values: owned(shape, values), refs })
   return Effect.mapEager(make(mapping, structOf(shape, rest), given), (made) => {
     for (const name of rest) {
       if (Object.hasOwn(made, name)) values[name] = made[name]
       else delete values[name]
     }
-    return { values, refs }
+    return { values: owned(shape, values), refs }
   })
 }
 
@@ -190,9 +213,10 @@ export const update = (mapping: EntityMapping, patch: unknown): Effect.Effect<Pa
   if (problem !== undefined) return Effect.fail(problem)
   const added = shape.defaults.filter((name) => !Object.hasOwn(given, name))
   const rest = names.filter((name) => shape.guards.get(name)?.(given[name]) !== true)
-  if (rest.length === 0 && added.length === 0) return Effect.succeed({ values: given, defaults: none })
+  const own = (values: Row): Row => shape.owned.length === 0 ? values : owned(shape, { ...values })
+  if (rest.length === 0 && added.length === 0) return Effect.succeed({ values: own(given), defaults: none })
   return Effect.mapEager(make(mapping, structOf(shape, [...rest, ...added]), given), (made) => ({
-    values: rest.length === 0 ? given : { ...given, ...picked(made, rest) },
-    defaults: picked(made, added)
+    values: own(rest.length === 0 ? given : { ...given, ...picked(made, rest) }),
+    defaults: own(picked(made, added))
   }))
 }

@@ -98,6 +98,8 @@ export interface EntityMapping {
   readonly version: Column | undefined
   /** The database counts the version, not the session. */
   readonly serverVersion: boolean
+  /** Columns whose schemas say that their values are changed in place. */
+  readonly mutable: ReadonlyArray<Column>
   /** Columns that are written with the others, and read by themselves. */
   readonly deferred: ReadonlyArray<Column>
   readonly unique: ReadonlyArray<ReadonlyArray<Column>>
@@ -296,6 +298,7 @@ export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
     key,
     version: version === undefined ? undefined : byField.get(version),
     serverVersion: version !== undefined && declaredFields(entity)[version] === Entity.ServerVersion,
+    mutable: columns.filter(({ codec }) => codec.holds === "mutable"),
     deferred,
     unique: unique.map((fields) => {
       if (fields.length === 0) failMapping(name, "unique has a tuple of no field")

@@ -8,6 +8,7 @@ import * as Children from "./children.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as CutKeys from "./cutKeys.ts"
 import * as Events from "./events.ts"
+import * as Frozen from "./frozen.ts"
 import * as Genuine from "./genuine.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
@@ -151,7 +152,8 @@ const trusted = Effect.fnUntraced(function*(
       checked?.failure ?? new SchemaIssue.InvalidValue({ message: "load: false wants all fields of the row" })
     )
   }
-  const entry = SessionState.entryOf(unitOf(core), mapping, key!, Hydrate.instance(mapping, value))
+  const own = Object.fromEntries(Object.entries(value).map(([field, one]) => [field, Frozen.taken(one)]))
+  const entry = SessionState.entryOf(unitOf(core), mapping, key!, Hydrate.instance(mapping, own))
   changeUnit(core, (unit) => SessionState.load(unit, [entry]))
   return refTo(core, mapping, key!)
 })

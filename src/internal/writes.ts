@@ -217,7 +217,8 @@ const updateEntry = (
     const entry = SessionState.entryFor(unitOf(core), key)!
     const fields = Object.keys(values)
     const unit = Linking.came(unitOf(core), mapping, key.token, fields)
-    const value = Hydrate.patched(mapping, entry.value, values)
+    const before = Hydrate.unspoilt(mapping, entry.value, entry.committed, entry.changed)
+    const value = Hydrate.patched(mapping, before, values)
     const next = SessionState.update(unit, entry, value, fields)
     const stamps = Object.keys(defaults)
     if (stamps.length === 0 || !isChanged(SessionState.entryFor(next, key)!)) {
