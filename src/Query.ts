@@ -122,6 +122,22 @@ export interface LockOptions {
   readonly of?: ReadonlyArray<string> | undefined
 }
 
+/** The options of a lock of a query: `of` takes the names under which it joins. */
+type LockClause<Of extends string> = Omit<LockOptions, "lock" | "of"> & {
+  readonly of?: ReadonlyArray<Of> | undefined
+}
+
+/** What has members of these names; anything, where there are none. */
+type Having<Name extends string> = [Name] extends [never] ? unknown : { readonly [K in Name]: unknown }
+
+/**
+ * What a query does.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Kind = "Select" | "Insert" | "Update" | "Remove"
+
 /**
  * A query of one entity, `E`: a session gives an `A` for each row, an instance or a plain row of `columns`; nothing
  * (`never`) for a write without `returning`. It is a value, which `session.all`, `one`, `first` and `execute` run any number of
@@ -130,14 +146,15 @@ export interface LockOptions {
  * @category models
  * @since 0.1.0
  */
-export interface Select<in out E, out A = E, out J = unknown> extends Pipeable.Pipeable {
+export interface Select<in out E, out A = E, out J = unknown, out K extends Kind = "Select"> extends Pipeable.Pipeable {
   readonly [TypeId]: typeof TypeId
   /** For the compiler only. */
   readonly "~E"?: (_: E) => E
   readonly "~A"?: () => A
   readonly "~J"?: () => J
+  readonly "~K"?: () => K
   /** What the query does; one that writes has `write`. */
-  readonly _tag: "Select" | "Insert" | "Update" | "Remove"
+  readonly _tag: Kind
   readonly entity: Entity.Any
   readonly conditions: ReadonlyArray<Condition>
   readonly orderings: ReadonlyArray<Of>
@@ -169,9 +186,10 @@ export interface Select<in out E, out A = E, out J = unknown> extends Pipeable.P
  * @category models
  * @since 0.1.0
  */
-// What a query selects is invariant, so that its callbacks get the right columns; only `any` stands for all.
+// What a query selects is invariant, so that its callbacks get the right columns; only `any` stands for all. Of a query
+// of any kind, what applies to it is only known when it runs.
 // oxlint-disable-next-line no-explicit-any
-export type Any = Select<any, unknown>
+export type Any = Select<any, unknown, any, any>
 
 /**
  * Tells whether a value is a query.
@@ -181,13 +199,15 @@ export type Any = Select<any, unknown>
  */
 export const isQuery = (u: unknown): u is Any => Genuine.isQuery(u)
 
-type SelectFields = Omit<Select<unknown, unknown>, "pipe" | "~E" | "~A" | "~J" | typeof TypeId>
+type SelectFields = Omit<Select<unknown, unknown, unknown, Kind>, "pipe" | "~E" | "~A" | "~J" | "~K" | typeof TypeId>
 
-const build = <E, A, J>(fields: SelectFields): Select<E, A, J> =>
-  Object.assign(Object.create(Genuine.queryPrototype) as object, fields) as Select<E, A, J>
+const build = <E, A, J, K extends Kind>(fields: SelectFields): Select<E, A, J, K> =>
+  Object.assign(Object.create(Genuine.queryPrototype) as object, fields) as Select<E, A, J, K>
 
-const changed = <E, A, J>(self: Select<E, A, J>, change: Partial<SelectFields>): Select<E, A, J> =>
-  build({ ...self, ...change })
+const changed = <E, A, J, K extends Kind>(
+  self: Select<E, A, J, K>,
+  change: Partial<SelectFields>
+): Select<E, A, J, K> => build({ ...self, ...change })
 
 /**
  * Selects the instances of an entity.
@@ -241,6 +261,9 @@ const selectOf = <A>(entity: Entity.Any): Select<A> =>
     unchecked: false
   })
 
+/** The queries that look for rows. */
+type Filterable = Exclude<Kind, "Insert">
+
 /** What a callback of `where` and `orderBy` gives. */
 type Fragments = Statement.Fragment | ReadonlyArray<Statement.Fragment>
 
@@ -275,15 +298,15 @@ type Fragments = Statement.Fragment | ReadonlyArray<Statement.Fragment>
 export const where: {
   <E, J>(
     of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
-  ): <A>(self: Select<E, A, J>) => Select<E, A, J>
-  (fragment: Statement.Fragment): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
-  <E>(values: Partial<NoInfer<E>>): <A, J>(self: Select<E, A, J>) => Select<E, A, J>
-  <E, A, J>(
-    self: Select<E, A, J>,
+  ): <A, K extends Filterable>(self: Select<E, A, J, K>) => Select<E, A, J, K>
+  (fragment: Statement.Fragment): <E, A, J, K extends Filterable>(self: Select<E, A, J, K>) => Select<E, A, J, K>
+  <E>(values: Partial<NoInfer<E>>): <A, J, K extends Filterable>(self: Select<E, A, J, K>) => Select<E, A, J, K>
+  <E, A, J, K extends Filterable>(
+    self: Select<E, A, J, K>,
     of: (columns: Expression.Columns<E>, joined: Joined<J>) => Fragments
-  ): Select<E, A, J>
-  <E, A, J>(self: Select<E, A, J>, fragment: Statement.Fragment): Select<E, A, J>
-  <E, A, J>(self: Select<E, A, J>, values: Partial<NoInfer<E>>): Select<E, A, J>
+  ): Select<E, A, J, K>
+  <E, A, J, K extends Filterable>(self: Select<E, A, J, K>, fragment: Statement.Fragment): Select<E, A, J, K>
+  <E, A, J, K extends Filterable>(self: Select<E, A, J, K>, values: Partial<NoInfer<E>>): Select<E, A, J, K>
 } = Fn.dual(
   2,
   (self: Select<unknown>, condition: unknown) =>
@@ -403,11 +426,15 @@ export const offset: {
  * @since 0.1.0
  */
 export const lock: {
-  (
+  <Of extends string = never>(
     mode: LockOptions["lock"],
-    options?: Omit<LockOptions, "lock">
-  ): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
-  <E, A, J>(self: Select<E, A, J>, mode: LockOptions["lock"], options?: Omit<LockOptions, "lock">): Select<E, A, J>
+    options?: LockClause<Of>
+  ): <E, A, J extends Having<Of>>(self: Select<E, A, J>) => Select<E, A, J>
+  <E, A, J extends Having<Of>, Of extends string = never>(
+    self: Select<E, A, J>,
+    mode: LockOptions["lock"],
+    options?: LockClause<Of>
+  ): Select<E, A, J>
 } = Fn.dual((args) => isQuery(args[0]), (
   self: Select<unknown>,
   mode: LockOptions["lock"],
@@ -788,7 +815,7 @@ export interface KeysetOptions<E> {
 export const update = <E extends Entity.Any>(
   entity: E,
   patch: NoInfer<PatchOf<E> | ((columns: Expression.Columns<E["Type"]>) => PatchOf<E>)>
-): Select<E["Type"], never> =>
+): Select<E["Type"], never, unknown, "Update"> =>
   changed(selectOf<E["Type"]>(entity), { _tag: "Update", write: { inputs: [], patch, conflict: undefined } }) as never
 
 /**
@@ -825,7 +852,7 @@ export type PatchOf<E extends Entity.Any> = {
  * @category writing
  * @since 0.1.0
  */
-export const remove = <E extends Entity.Any>(entity: E): Select<E["Type"], never> =>
+export const remove = <E extends Entity.Any>(entity: E): Select<E["Type"], never, unknown, "Remove"> =>
   changed(selectOf<E["Type"]>(entity), {
     _tag: "Remove",
     write: { inputs: [], patch: undefined, conflict: undefined }
@@ -861,7 +888,7 @@ export const remove = <E extends Entity.Any>(entity: E): Select<E["Type"], never
 export const insert = <E extends Entity.Any>(
   entity: E,
   inputs: ReadonlyArray<Entity.Insert<E>>
-): Select<E["Type"], never> =>
+): Select<E["Type"], never, unknown, "Insert"> =>
   changed(selectOf<E["Type"]>(entity), {
     _tag: "Insert",
     write: { inputs, patch: undefined, conflict: undefined }
@@ -892,15 +919,15 @@ export const insert = <E extends Entity.Any>(
  * @since 0.1.0
  */
 export const onConflict: {
-  (
-    fields: string | ReadonlyArray<string>,
-    action?: "nothing" | { readonly update: ReadonlyArray<string> | "all" }
-  ): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
-  <E, A, J>(
-    self: Select<E, A, J>,
-    fields: string | ReadonlyArray<string>,
-    action?: "nothing" | { readonly update: ReadonlyArray<string> | "all" }
-  ): Select<E, A, J>
+  <F extends string = never, G extends string = never>(
+    fields: F | ReadonlyArray<F>,
+    action?: "nothing" | { readonly update: ReadonlyArray<G> | "all" }
+  ): <E extends Having<F | G>, A, J>(self: Select<E, A, J, "Insert">) => Select<E, A, J, "Insert">
+  <E extends Having<F | G>, A, J, F extends string = never, G extends string = never>(
+    self: Select<E, A, J, "Insert">,
+    fields: F | ReadonlyArray<F>,
+    action?: "nothing" | { readonly update: ReadonlyArray<G> | "all" }
+  ): Select<E, A, J, "Insert">
 } = Fn.dual((args) => isQuery(args[0]), (
   self: Select<unknown>,
   fields: string | ReadonlyArray<string>,
@@ -940,8 +967,9 @@ export const onConflict: {
  * @category writing
  * @since 0.1.0
  */
-export const returning = <E, J>(self: Select<E, never, J>): Select<E, E, J> =>
-  changed(self, { returning: true }) as never
+export const returning = <E, J, K extends Exclude<Kind, "Select">>(
+  self: Select<E, never, J, K>
+): Select<E, E, J, K> => changed(self, { returning: true }) as never
 
 /**
  * Writes a query as text and parameters, as a session of a registry would send it: to look at, to log, or to run
@@ -1155,7 +1183,7 @@ export const leftJoin: {
  * @since 0.1.0
  */
 export interface Exists<in out From> extends Expression.Expr<boolean> {
-  <A, J>(self: Select<From, A, J>): Select<From, A, J>
+  <A, J, K extends Filterable>(self: Select<From, A, J, K>): Select<From, A, J, K>
 }
 
 /**

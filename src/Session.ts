@@ -501,12 +501,12 @@ export interface SessionService {
    * ```
    */
   readonly execute: {
-    <E, A>(query: Query.Select<E, A>): Effect.Effect<Result.Result<A>, ReadError>
+    <E, A>(query: Query.Select<E, A, unknown, Query.Kind>): Effect.Effect<Result.Result<A>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<Result.Result<A>, ReadError>
   }
   /** All rows of a query or statement. Else as `execute`. */
   readonly all: {
-    <E, A>(query: Query.Select<E, A>): Effect.Effect<ReadonlyArray<A>, ReadError>
+    <E, A>(query: Query.Select<E, A, unknown, Query.Kind>): Effect.Effect<ReadonlyArray<A>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<ReadonlyArray<A>, ReadError>
   }
   /**
@@ -514,22 +514,24 @@ export interface SessionService {
    * several.
    */
   readonly one: {
-    <E, A>(query: Query.Select<E, A>): Effect.Effect<A, ReadError | NoResultFound | MultipleResultsFound>
+    <E, A>(
+      query: Query.Select<E, A, unknown, Query.Kind>
+    ): Effect.Effect<A, ReadError | NoResultFound | MultipleResultsFound>
     <A>(statement: Statement.Statement<A>): Effect.Effect<A, ReadError | NoResultFound | MultipleResultsFound>
   }
   /** The first row of a query or statement, if there is one. All rows are read: give a query a `Query.limit`. */
   readonly first: {
-    <E, A>(query: Query.Select<E, A>): Effect.Effect<Option.Option<A>, ReadError>
+    <E, A>(query: Query.Select<E, A, unknown, Query.Kind>): Effect.Effect<Option.Option<A>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<Option.Option<A>, ReadError>
   }
   /** The first column of the first row of a statement; of a query, its first instance. */
   readonly scalar: {
-    <E, A>(query: Query.Select<E, A>): Effect.Effect<Option.Option<Query.Scalar<A>>, ReadError>
+    <E, A>(query: Query.Select<E, A, unknown, Query.Kind>): Effect.Effect<Option.Option<Query.Scalar<A>>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<Option.Option<A[keyof A]>, ReadError>
   }
   /** The first column of all rows of a statement; of a query, its instances. */
   readonly scalars: {
-    <E, A>(query: Query.Select<E, A>): Effect.Effect<ReadonlyArray<Query.Scalar<A>>, ReadError>
+    <E, A>(query: Query.Select<E, A, unknown, Query.Kind>): Effect.Effect<ReadonlyArray<Query.Scalar<A>>, ReadError>
     <A>(statement: Statement.Statement<A>): Effect.Effect<ReadonlyArray<A[keyof A]>, ReadError>
   }
   /**
@@ -560,12 +562,15 @@ export interface SessionService {
    * ```
    */
   readonly stream: {
-    <E, A>(query: Query.Select<E, A>, options?: StreamOptions): Stream.Stream<A, ReadError>
+    <E, A>(query: Query.Select<E, A, unknown, Query.Kind>, options?: StreamOptions): Stream.Stream<A, ReadError>
     <A>(statement: Statement.Statement<A>, options?: StreamOptions): Stream.Stream<A, ReadError>
   }
   /** The first column of the rows of a statement as a stream; of a query, its instances. Else as `stream`. */
   readonly streamScalars: {
-    <E, A>(query: Query.Select<E, A>, options?: StreamOptions): Stream.Stream<Query.Scalar<A>, ReadError>
+    <E, A>(
+      query: Query.Select<E, A, unknown, Query.Kind>,
+      options?: StreamOptions
+    ): Stream.Stream<Query.Scalar<A>, ReadError>
     <A>(statement: Statement.Statement<A>, options?: StreamOptions): Stream.Stream<A[keyof A], ReadError>
   }
   /**

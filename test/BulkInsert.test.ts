@@ -161,15 +161,21 @@ layer(league)((it) => {
       ["a version", Query.insert(Player, [{ ...rookie("x"), version: 1 } as never])],
       ["a value of a wrong type", Query.insert(Team, [{ id: "3" as never, name: "x" }])],
       ["a missing field", Query.insert(Team, [{ id: 3 } as never])],
-      ["a conflict over an unknown field", Query.insert(Team, [{ id: 3, name: "x" }]).pipe(Query.onConflict("nick"))],
+      [
+        "a conflict over an unknown field",
+        // @ts-expect-error: no such field
+        Query.insert(Team, [{ id: 3, name: "x" }]).pipe(Query.onConflict("nick"))
+      ],
       [
         "an unknown field to update",
+        // @ts-expect-error: no such field
         Query.insert(Team, [{ id: 3, name: "x" }]).pipe(Query.onConflict("id", { update: ["nick"] }))
       ],
       [
         "an update without the fields of its constraint",
         Query.insert(Team, [{ id: 3, name: "x" }]).pipe(Query.onConflict([], { update: "all" }))
       ],
+      // @ts-expect-error: an insert looks for no rows
       ["where", Query.where(Query.insert(Team, [{ id: 3, name: "x" }]), { id: 1 })]
     ]
     for (const [title, query] of wrong) {

@@ -397,3 +397,67 @@ describe("exists", () => {
     Query.exists(Author)
   })
 })
+
+describe("clauses", () => {
+  const update = Query.update(User, { name: "x" })
+  const remove = Query.remove(User)
+  const insert = Query.insert(User, [])
+
+  it("apply to the queries that look for rows, and to writes where these have them", () => {
+    const some = update.pipe(Query.where((user) => user.id.gt(UserId.make(1))), Query.where({ name: "y" }))
+    expectTypeOf(some).toEqualTypeOf<Query.Select<User, never, unknown, "Update">>()
+    expectTypeOf(Query.returning(some)).toEqualTypeOf<Query.Select<User, User, unknown, "Update">>()
+    expectTypeOf(Query.where(remove, { name: "y" })).toEqualTypeOf<Query.Select<User, never, unknown, "Remove">>()
+    const idle = Query.remove(Author).pipe(Query.exists(Author.books))
+    expectTypeOf(idle).toEqualTypeOf<Query.Select<Author, never, unknown, "Remove">>()
+    const upsert = insert.pipe(Query.onConflict("email", { update: ["name"] }), Query.returning)
+    expectTypeOf(upsert).toEqualTypeOf<Query.Select<User, User, unknown, "Insert">>()
+    expectTypeOf(Query.onConflict(insert, ["email"], { update: "all" })).toExtend<Query.Any>()
+    const joined = Query.select(Post).pipe(
+      Query.join({ writer: Post.author }),
+      Query.lock("update", { of: ["writer"] })
+    )
+    expectTypeOf(joined).toExtend<Query.Select<Post>>()
+    expectTypeOf(session.all(Query.returning(update))).toExtend<Effect.Effect<ReadonlyArray<User>, unknown>>()
+  })
+
+  it("are refused by writes that do not have them", () => {
+    // @ts-expect-error an insert looks for no rows
+    Query.where(insert, { name: "x" })
+    // @ts-expect-error an update has no limit
+    update.pipe(Query.limit(1))
+    // @ts-expect-error a remove has no lock
+    remove.pipe(Query.lock("update"))
+    // @ts-expect-error an update has no order
+    Query.orderBy(update, (user) => user.id)
+    // @ts-expect-error an insert has no offset
+    Query.offset(insert, 1)
+    // @ts-expect-error a remove joins nothing
+    Query.join(remove, {})
+    // @ts-expect-error an update includes nothing
+    Query.include(update, {})
+    // @ts-expect-error a remove is not distinct
+    Query.distinct(remove)
+    // @ts-expect-error an update has no groups
+    Query.groupBy(update, (user) => user.id)
+    // @ts-expect-error a remove has no columns
+    Query.columns(remove, (user) => ({ id: user.id }))
+    // @ts-expect-error an update does not conflict
+    update.pipe(Query.onConflict("email"))
+    // @ts-expect-error a select returns its rows anyway
+    Query.returning(users)
+  })
+
+  it("name fields and joined tables that are there", () => {
+    // @ts-expect-error no such field
+    insert.pipe(Query.onConflict("emial"))
+    // @ts-expect-error no such field
+    Query.onConflict(insert, ["emial"])
+    // @ts-expect-error no such field
+    insert.pipe(Query.onConflict("email", { update: ["nmae"] }))
+    // @ts-expect-error nothing is joined
+    users.pipe(Query.lock("update", { of: ["writer"] }))
+    // @ts-expect-error another name
+    Query.lock(Query.join(Query.select(Post), { writer: Post.author }), "update", { of: ["author"] })
+  })
+})

@@ -291,8 +291,8 @@ layer(shop)((it) => {
         const wrong = [
           Query.exists(Query.fromStatement(Product, sql`SELECT 1 WHERE false`)),
           Query.exists(Query.fromCompiled(Product, { sql: "SELECT 1 WHERE false", parameters: [] })),
-          Query.exists(Query.remove(Product)),
-          Query.exists(Query.update(Product, { price: 0 }))
+          Query.exists(Query.remove(Product) as Query.Any),
+          Query.exists(Query.update(Product, { price: 0 }) as Query.Any)
         ]
         for (const condition of wrong) {
           const [error, log] = yield* sent(Effect.flip(session.all(Query.where(products, condition))))

@@ -27,7 +27,7 @@ const rows = { sheets: "(1, 'a', NULL), (2, 'b', NULL), (3, 'c', NULL)" }
 const inOrder = Query.orderBy(Query.select(Sheet), (sheet) => sheet.id)
 
 /** Changes rows in a session and a transaction of its own. */
-const meanwhile = (write: Query.Select<Sheet, never>) =>
+const meanwhile = (write: Query.Select<Sheet, never, unknown, "Update">) =>
   Effect.flatMap(
     SessionMaker,
     (maker) => maker.withTransaction(Effect.flatMap(Session, (session) => session.execute(write)))
