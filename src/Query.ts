@@ -6,7 +6,8 @@
 import { Effect, Function as Fn, type Option, type Pipeable, Predicate, type Schema } from "effect"
 import { Statement } from "effect/sql"
 import type * as Entity from "./Entity.ts"
-import * as Expression from "./Expression.ts"
+import type * as Expression from "./Expression.ts"
+import type { Filterable, Having, LockClause } from "./internal/clauseTypes.ts"
 import { CompiledSource } from "./internal/compiled.ts"
 import { callbackOf, conditionOf } from "./internal/conditions.ts"
 import * as Genuine from "./internal/genuine.ts"
@@ -19,6 +20,7 @@ import { mappingOf, type Registry } from "./Registry.ts"
 import * as Relation from "./Relation.ts"
 
 export * from "./Aggregate.ts"
+export * from "./Connective.ts"
 
 const TypeId = "~effect-sql-session/Query"
 
@@ -121,14 +123,6 @@ export interface LockOptions {
   /** The names of joined tables whose rows are locked too. Default: only those of the entity. */
   readonly of?: ReadonlyArray<string> | undefined
 }
-
-/** The options of a lock of a query: `of` takes the names under which it joins. */
-type LockClause<Of extends string> = Omit<LockOptions, "lock" | "of"> & {
-  readonly of?: ReadonlyArray<Of> | undefined
-}
-
-/** What has members of these names; anything, where there are none. */
-type Having<Name extends string> = [Name] extends [never] ? unknown : { readonly [K in Name]: unknown }
 
 /**
  * What a query does.
@@ -260,9 +254,6 @@ const selectOf = <A>(entity: Entity.Any): Select<A> =>
     populateExisting: false,
     unchecked: false
   })
-
-/** The queries that look for rows. */
-type Filterable = Exclude<Kind, "Insert">
 
 /** What a callback of `where` and `orderBy` gives. */
 type Fragments = Statement.Fragment | ReadonlyArray<Statement.Fragment>
@@ -1480,73 +1471,3 @@ export const include: {
   ])
   return changed(self, { inclusions: { ...self.inclusions, ...Object.fromEntries(added) } })
 })
-
-/**
- * Joins conditions with `AND`: all of them must be met. True for none.
- *
- * @example
- * ```ts
- * import { Schema } from "effect"
- * import { Entity, Query } from "effect-sql-session"
- *
- * class User extends Entity.Class<User>("User")({
- *   id: Schema.Int,
- *   name: Schema.String,
- *   age: Schema.Int
- * }, { table: "users", primaryKey: "id" }) {}
- *
- * const query = Query.select(User).pipe(
- *   Query.where((user) => Query.or(user.age.isNull, Query.and(user.age.gte(18), user.name.like("A%"))))
- * )
- * ```
- *
- * @category conditions
- * @since 0.1.0
- */
-export const and = (...conditions: ReadonlyArray<Statement.Fragment>): Expression.Expr<boolean> =>
-  Expression.and(conditions)
-
-/**
- * Joins conditions with `OR`: one of them at least must be met. False for none.
- *
- * @example
- * ```ts
- * import { Schema } from "effect"
- * import { Entity, Query } from "effect-sql-session"
- *
- * class User extends Entity.Class<User>("User")({
- *   id: Schema.Int,
- *   name: Schema.String,
- *   email: Schema.NullOr(Schema.String)
- * }, { table: "users", primaryKey: "id" }) {}
- *
- * const search = (text: string) =>
- *   Query.where(Query.select(User), (user) => Query.or(user.name.ilike(text), user.email.ilike(text)))
- * ```
- *
- * @category conditions
- * @since 0.1.0
- */
-export const or = (...conditions: ReadonlyArray<Statement.Fragment>): Expression.Expr<boolean> =>
-  Expression.or(conditions)
-
-/**
- * Negates a condition. Where it is NULL, its negation is too (9.1 in the PostgreSQL manual).
- *
- * @example
- * ```ts
- * import { Schema } from "effect"
- * import { Entity, Query } from "effect-sql-session"
- *
- * class User extends Entity.Class<User>("User")({
- *   id: Schema.Int,
- *   name: Schema.String
- * }, { table: "users", primaryKey: "id" }) {}
- *
- * const people = Query.where(Query.select(User), (user) => Query.not(user.name.like("test%")))
- * ```
- *
- * @category conditions
- * @since 0.1.0
- */
-export const not = (condition: Statement.Fragment): Expression.Expr<boolean> => Expression.not(condition)

@@ -1,4 +1,6 @@
 /** Fields whose names mean something to JavaScript or to Effect. */
+// A field of this name is what is tested here.
+// oxlint-disable unicorn/no-thenable
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { Entity, Query, Registry } from "effect-sql-session"
