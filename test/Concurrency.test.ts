@@ -79,6 +79,34 @@ describe("siblings of a savepoint block", () => {
       assert.deepStrictEqual([yield* names, yield* labels], [[], ["sibling"]])
     }))
 
+  onServer(
+    "another block waits for the block, also after others have ended, kept or undone",
+    5,
+    () =>
+      Effect.gen(function*() {
+        yield* inTransaction(Effect.gen(function*() {
+          const session = yield* Session
+          const sql = yield* SqlClient.SqlClient
+          yield* session.withNested(Effect.void)
+          yield* Effect.ignore(session.withNested(Effect.fail("undo")))
+          yield* sql.withTransaction(Effect.void)
+          yield* Effect.ignore(sql.withTransaction(Effect.fail("undo")))
+          yield* session.withNested(session.withNested(Effect.void))
+          const { fiber, undo } = yield* block("undone")
+          const [nested, raw] = [
+            yield* start(session.withNested(session.add(Tag, { label: "nested" }))),
+            yield* start(sql.withTransaction(sql`INSERT INTO tags (label) VALUES ('raw')`))
+          ]
+          assert.deepStrictEqual([isRunning(nested), isRunning(raw)], [true, true])
+          yield* undo
+          yield* Fiber.join(nested)
+          yield* Fiber.join(raw)
+          yield* Fiber.await(fiber)
+        }))
+        assert.deepStrictEqual([yield* names, (yield* labels).toSorted()], [[], ["nested", "raw"]])
+      })
+  )
+
   onServer("a savepoint that the client opens by itself waits for the block", 5, () =>
     Effect.gen(function*() {
       yield* inTransaction(Effect.gen(function*() {

@@ -1,9 +1,9 @@
 import { PgTypes } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
-import { type Expression, Query } from "effect-sql-session"
+import { Effect, Schema } from "effect"
+import { Entity, type Expression, Query, Registry } from "effect-sql-session"
 import type { Statement } from "effect/sql"
-import { withSession } from "./fixtures/databases.ts"
+import { makers, server, withSession } from "./fixtures/databases.ts"
 import { idsOf, type Product, products, rowsOf, shop, sqlOf } from "./fixtures/shop.ts"
 
 const json = PgTypes.jsonb
@@ -137,5 +137,32 @@ layer(shop)((it) => {
       )
       assert.strictEqual(error._tag, "SqlError")
       assert.strictEqual((yield* session.all(products)).length, 4)
+    })))
+})
+
+/** A value of any shape: a text is no JSON before it is written as one. */
+class Note extends Entity.Class<Note>("Note")({
+  id: Schema.Int,
+  body: Schema.Union([Schema.String, Schema.Boolean, Schema.Struct({ a: Schema.String }), Schema.Array(Schema.String)])
+}, { table: "notes", primaryKey: "id" }) {}
+
+layer(makers(
+  Registry.make({ entities: [Note], naming: "snakeCase" }),
+  server("CREATE TABLE notes (id int PRIMARY KEY, body jsonb NOT NULL)")
+))("a list of JSON values of every shape", (it) => {
+  it.effect("is written as JSON, value by value", () =>
+    withSession(Effect.fnUntraced(function*(session) {
+      const bodies = ["red", "true", true, "{}", "\"", { a: "\\" }, ["a", "b"], []] as const
+      yield* session.addAll(Note, bodies.map((body, index) => ({ id: index + 1, body })))
+      const found = (where: (body: Expression.Columns<Note>["body"]) => Statement.Fragment) =>
+        Effect.map(
+          session.all(Query.orderBy(Query.where(Query.select(Note), ({ body }) => where(body)), (note) => note.id)),
+          (notes) => notes.map(({ id }) => id)
+        )
+      for (const [index, body] of bodies.entries()) {
+        assert.deepStrictEqual(yield* found((column) => column.in([body])), [index + 1])
+        assert.notInclude(yield* found((column) => column.notIn([body])), index + 1)
+      }
+      assert.deepStrictEqual(yield* found((column) => column.in(["red", true, ["a", "b"]])), [1, 3, 7])
     })))
 })

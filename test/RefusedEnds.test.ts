@@ -1,12 +1,14 @@
 /** A COMMIT or ROLLBACK that a living server refuses, or answers with something else: nothing is left of it in the pool. */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Option } from "effect"
 import { Session, SessionMaker } from "effect-sql-session"
 import { SqlClient, type SqlError } from "effect/sql"
-import { backendOf, wholePool } from "./fixtures/backends.ts"
+import * as Net from "node:net"
+import { backendOf, slowCommit, wholePool } from "./fixtures/backends.ts"
 import { Tag } from "./fixtures/domain.ts"
-import { onServer, worksOn } from "./fixtures/onServer.ts"
-import { connectionStates, labels, start, until } from "./fixtures/sessions.ts"
+import { onServer, waitsForLock, worksOn } from "./fixtures/onServer.ts"
+import { connectionStates, labels, pooled, start, until } from "./fixtures/sessions.ts"
+import * as Wire from "./fixtures/wire.ts"
 
 const added = Effect.flatMap(Session, (session) => Effect.andThen(session.add(Tag, { label: "undone" }), session.flush))
 
@@ -195,4 +197,49 @@ describe("a server that has forgotten the statements of a connection", () => {
       assert.strictEqual(outcome, "rolledBack")
       yield* nothingIsLeft
     }))
+})
+
+describe("an end that the server does not answer", () => {
+  it.live(
+    "a COMMIT that still waits when its connection is cut is ended on the server, with confirmCommit",
+    () =>
+      Effect.suspend(() => {
+        const sockets = new Set<Net.Socket>()
+        const stream = (url: URL) => {
+          const socket = Net.connect({ host: url.hostname, port: Number(url.port) })
+          sockets.add(socket)
+          return socket
+        }
+        return Effect.gen(function*() {
+          yield* slowCommit
+          const waiting = yield* start(unit(Effect.void, true))
+          yield* waitsForLock
+          // The server waits for a lock, and does not look whether anyone is there.
+          for (const socket of sockets) socket.destroy()
+          const { exit, outcome } = yield* Fiber.join(waiting)
+          assert.include(errorOf(exit)?.message, "was rolled back")
+          assert.strictEqual(outcome, "rolledBack")
+          yield* until(Effect.map(connectionStates, (states) => !states.includes("waiting for a lock")))
+          assert.deepStrictEqual(yield* labels, [])
+        }).pipe(Effect.provide(pooled({ maxConnections: 2, stream })))
+      }),
+    30_000
+  )
+
+  it.live(
+    "a ROLLBACK is given up after some seconds, however long other statements may take",
+    () =>
+      Effect.suspend(() => {
+        const wire = Wire.make()
+        return Effect.gen(function*() {
+          const hold = wire.hold("ROLLBACK")
+          const { exit, outcome } = yield* unit(Effect.fail("no"))
+          yield* hold.reached
+          assert.strictEqual(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined, "no")
+          assert.strictEqual(outcome, "rolledBack")
+          yield* nothingIsLeft
+        }).pipe(Effect.provide(pooled({ maxConnections: 1, stream: wire.stream })))
+      }),
+    60_000
+  )
 })
