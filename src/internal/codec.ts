@@ -231,8 +231,15 @@ const handed = (from: unknown, to: Passed): Passed => {
 
 type Run = (value: unknown) => Exit.Exit<unknown, Schema.SchemaError>
 
+/** The driver makes a `Date` that is none of what a `Date` cannot hold. */
+const isNoTime = (value: unknown): boolean => value instanceof Date && Number.isNaN(value.getTime())
+
+const noTime = Result.fail(
+  new SchemaIssue.InvalidValue({ message: "infinity, or a time beyond those of a Date. Take a schema of text for it" })
+)
+
 const passing = (run: Run, isTime: boolean) => (value: unknown): Passed =>
-  isTime ? handed(value, passed(run(value))) : passed(run(value))
+  isTime ? isNoTime(value) ? noTime : handed(value, passed(run(value))) : passed(run(value))
 
 const readingOf = (isPlain: Guard, decoded: (encoded: unknown) => Passed): Reading => ({
   isPlain,

@@ -51,6 +51,18 @@ const membersOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> =>
 const mismatch = (taken: ReadonlyArray<Reads>, type: string, reads: Reads): string =>
   `takes ${taken.join(" or ")}, the column is ${type}, which the driver reads as ${reads}`
 
+/** What a schema of text reads as PostgreSQL writes it; over numbers and truth values it is more likely a mistake. */
+const castToText: ReadonlySet<Reads> = new Set<Reads>(["bigint", "date", "bytes", "json", "array"])
+
+/** text, name, char, varchar, date, timetz, numeric, uuid, inet, cidr: the driver has a text of its own for them. */
+const driversTexts: ReadonlySet<number> = new Set([25, 19, 1042, 1043, 1082, 1266, 1700, 2950, 869, 650])
+
+/** The driver has no codec for it, so that sessions read its text. */
+const remedyOf = ({ labels, oid, reads }: Pick<LiveColumn, "oid" | "labels"> & { readonly reads: Reads }): string =>
+  reads === "string" && labels === undefined && !driversTexts.has(oid)
+    ? ". Take Schema.String for its text, or a schema that decodes it"
+    : ""
+
 /** The texts that a schema takes, if it lists them all. */
 const literalsOf = (ast: SchemaAST.AST): ReadonlyArray<string> | undefined => {
   const literals = membersOf(ast).map((member) => member._tag === "Literal" ? member.literal : undefined)
@@ -117,8 +129,9 @@ const valueDifferences = (
 ): ReadonlyArray<string> => {
   const encoded = SchemaAST.toEncoded(ast)
   const taken = takes(encoded)
-  if (taken !== undefined && live.reads !== "other" && !taken.includes(live.reads)) {
-    return [mismatch(taken, type, live.reads)]
+  const isText = taken?.length === 1 && taken[0] === "string" && castToText.has(live.reads)
+  if (taken !== undefined && live.reads !== "other" && !taken.includes(live.reads) && !isText) {
+    return [mismatch(taken, type, live.reads) + remedyOf(live)]
   }
   const end = ast.encoding === undefined ? ast : encoded
   return [

@@ -31,7 +31,8 @@ export interface Interval {
 }
 
 export const isInterval = (u: unknown): u is Interval =>
-  typeof u === "object" && u !== null && "months" in u && "days" in u && "microseconds" in u
+  typeof u === "object" && u !== null && "months" in u && "days" in u && "microseconds" in u &&
+  typeof u.microseconds === "bigint" && Object.keys(u).length === 3
 
 export const ofInterval = ({ days, microseconds, months }: Interval): string =>
   `${months} mons ${days} days ${microseconds} microseconds`

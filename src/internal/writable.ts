@@ -2,6 +2,7 @@
 import { Option, Predicate, Result } from "effect"
 import { isColumnRef } from "../Entity.ts"
 import * as Genuine from "./genuine.ts"
+import * as PgText from "./pgText.ts"
 
 /** Deeper than any document that people write; PostgreSQL and JavaScript both end in a stack overflow some way below. */
 const deepest = 1000
@@ -72,6 +73,8 @@ class Walk {
 
   private document(value: object): Problem {
     if (isNoValue(value)) return noValue
+    // What the driver makes of an interval is no document.
+    if (PgText.isInterval(value)) return undefined
     return this.within(value, () => {
       if (Predicate.hasProperty(value, "toJSON") && typeof value.toJSON === "function") return this.written(value)
       return Array.isArray(value)
