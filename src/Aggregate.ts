@@ -169,8 +169,9 @@ export const min = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | n
 export const max = <T>(of: Expression.Expr<T>): Expression.Column<Present<T> | null> => sameType("max(", of)
 
 /** What is there is no `Option` any more: none of them is absent. The checks of a field are not those of its extremes. */
-const present = (of: Expr<unknown>): Decode | undefined => {
-  const decode = of["~unchecked"] ?? of["~decode"]
+const present = (of: Expr<unknown> | undefined): Decode | undefined => {
+  // What is no expression is refused by the session.
+  const decode = of?.["~unchecked"] ?? of?.["~decode"]
   return decode === undefined
     ? undefined
     : (value) => Result.map(decode(value), (decoded) => Genuine.isOption(decoded) ? Option.getOrNull(decoded) : decoded)

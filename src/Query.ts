@@ -9,7 +9,7 @@ import type * as Entity from "./Entity.ts"
 import type * as Expression from "./Expression.ts"
 import type { Filterable, Having, LockClause } from "./internal/clauseTypes.ts"
 import { CompiledSource } from "./internal/compiled.ts"
-import { callbackOf, conditionOf } from "./internal/conditions.ts"
+import { callbackOf, conditionOf, present } from "./internal/conditions.ts"
 import * as Genuine from "./internal/genuine.ts"
 import type * as Keyset from "./internal/keyset.ts"
 import { failMapping } from "./internal/mapping.ts"
@@ -359,7 +359,7 @@ export const orderBy: {
 export const limit: {
   (count: number): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
   <E, A, J>(self: Select<E, A, J>, count: number): Select<E, A, J>
-} = Fn.dual(2, (self: Select<unknown>, count: number) => changed(self, { limit: count }))
+} = Fn.dual(2, (self: Select<unknown>, count: number) => changed(self, { limit: present(count) }))
 
 /**
  * Leaves out this many rows at the beginning. Without an order, which rows these are is up to the database (7.6 in the
@@ -382,7 +382,7 @@ export const limit: {
 export const offset: {
   (count: number): <E, A, J>(self: Select<E, A, J>) => Select<E, A, J>
   <E, A, J>(self: Select<E, A, J>, count: number): Select<E, A, J>
-} = Fn.dual(2, (self: Select<unknown>, count: number) => changed(self, { offset: count }))
+} = Fn.dual(2, (self: Select<unknown>, count: number) => changed(self, { offset: present(count) }))
 
 /**
  * Locks the rows until the transaction ends (`with_for_update` in SQLAlchemy).
@@ -539,7 +539,7 @@ export const columns: {
     self: Select<E, A, J>,
     of: (columns: Expression.Columns<E>, joined: Joined<J>) => R
   ): Select<E, RowOf<R>, J>
-} = Fn.dual(2, (self: Select<unknown>, of: NonNullable<Any["columns"]>) => changed(self, { columns: of }))
+} = Fn.dual(2, (self: Select<unknown>, of: NonNullable<Any["columns"]>) => changed(self, { columns: present(of) }))
 
 /**
  * Groups the rows by columns, for the aggregates of `columns` and `having`.
@@ -642,7 +642,7 @@ export const having: {
 // A constructor: its first argument is an entity.
 // @effect-diagnostics-next-line missingPipeableSignature:off
 export const fromStatement = <E extends Entity.Any>(entity: E, statement: Statement.Fragment): Select<E["Type"]> =>
-  changed(selectOf<E["Type"]>(entity), { source: statement })
+  changed(selectOf<E["Type"]>(entity), { source: present(statement) })
 
 /**
  * As `fromStatement`, of what a query builder has compiled: Kysely, Drizzle and others give text and parameters.

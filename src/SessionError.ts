@@ -775,20 +775,26 @@ export type FlushFailure =
   | UsageError
 
 /**
- * What a commit can fail with: the flush before it, and what the database finds at the end.
+ * What a commit can fail with: the flush before it, and what the database finds at the end. `MappingError` is of the
+ * options of a bracket that are none.
  *
  * @category models
  * @since 0.1.0
  */
-export type CommitError = FlushFailure | CommitOutcomeUnknown | TransactionAlreadyBegunError
+export type CommitError = FlushFailure | CommitOutcomeUnknown | TransactionAlreadyBegunError | MappingError
 
 /**
- * What the begin of a transaction can fail with.
+ * What the begin of a transaction can fail with: `MappingError` for options that are none.
  *
  * @category models
  * @since 0.1.0
  */
-export type BeginError = SqlError.SqlError | SessionEventError | UsageError | TransactionAlreadyBegunError
+export type BeginError =
+  | SqlError.SqlError
+  | SessionEventError
+  | UsageError
+  | TransactionAlreadyBegunError
+  | MappingError
 
 /**
  * What a rollback can fail with: only a use at a wrong time, never a lost connection.

@@ -25,6 +25,7 @@ import {
   openNested,
   servicesOf
 } from "./levels.ts"
+import { optionProblem } from "./options.ts"
 import { exclusive, exclusiveKept, insideOf, type Restore } from "./places.ts"
 import { printingAs } from "./printing.ts"
 import { unbeginnable, unsatisfied } from "./satisfying.ts"
@@ -65,6 +66,8 @@ const beginOrJoin = (
 ): Effect.Effect<Begun, BeginError | Gone> =>
   Effect.tap(
     exclusiveKept(core, operation, restore, (place): Effect.Effect<Begun, BeginError | Gone> => {
+      const wrong = optionProblem(options)
+      if (wrong !== undefined) return Effect.fail(wrong)
       if (isPart && place === "idle") return Effect.fail(new Gone())
       if (isOfNobody(core, place, isPart)) return Effect.fail(new TransactionAlreadyBegunError({ operation }))
       const missing = place === "idle" ? unbeginnable(core, options) : unsatisfied(core, options)

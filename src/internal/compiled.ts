@@ -7,6 +7,7 @@ import * as Genuine from "./genuine.ts"
 import { fieldError } from "./input.ts"
 import type { EntityMapping } from "./mapping.ts"
 import * as SqlText from "./sqlText.ts"
+import { problemOf } from "./writable.ts"
 
 /** Knows what `Query.fromCompiled` has made from a record that looks like it. */
 export class CompiledSource implements Query.Compiled {
@@ -30,6 +31,8 @@ export const fragment = (
 ): Result.Result<Statement.Fragment, Schema.SchemaError | QueryError> => {
   if (typeof sql !== "string") return refused(mapping, Genuine.refusal("a text", sql))
   if (!Array.isArray(parameters)) return refused(mapping, Genuine.refusal("a list of parameters", parameters))
+  const problem = problemOf([sql, parameters])
+  if (problem !== undefined) return refused(mapping, problem)
   const segments: Array<Statement.Segment> = []
   let at = 0
   for (const { from, number, to } of SqlText.parameters(sql)) {

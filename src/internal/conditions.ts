@@ -25,3 +25,6 @@ export const conditionOf = (condition: unknown): Condition => {
     ? { _tag: "Equal", values: condition }
     : { _tag: "Expression", of: callbackOf(condition) }
 }
+
+/** What a program gives as undefined is wrong, and not left out: null says so to the session. */
+export const present = <A>(given: A): A => given === undefined ? null as A : given

@@ -174,7 +174,7 @@ const extended = new WeakMap<object, ReadonlyArray<string>>()
 
 /** An instance with more fields than its entity has: what a query has included. */
 export const extend = (instance: Row, more: Row, names: ReadonlyArray<string> = Object.keys(more)): Row => {
-  const whole = Object.assign(instance, more)
+  const whole = Object.defineProperties(instance, Object.getOwnPropertyDescriptors(more))
   extended.set(whole, names)
   return whole
 }

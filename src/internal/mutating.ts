@@ -24,6 +24,7 @@ import { asField, type Column, counterOf, type EntityMapping, keepRests, written
 import * as MutationSql from "./mutationSql.ts"
 import * as Reacting from "./reacting.ts"
 import * as Reads from "./reads.ts"
+import { statementOf } from "./sqlStatement.ts"
 
 type Failure = Reads.ReadError
 
@@ -46,7 +47,7 @@ const run = (
   back: MutationSql.Back,
   fragment: Statement.Fragment
 ): Effect.Effect<Written, SqlError.SqlError> =>
-  Effect.map(onConnection(core, core.sql`${fragment}`.values), (rows) => {
+  Effect.map(onConnection(core, statementOf(core.sql, fragment).values), (rows) => {
     Forms.parse(rows, MutationSql.returned(core.known, mapping, back))
     return { rows, count: rows.length }
   })

@@ -1,5 +1,5 @@
 /** The statements that begin a transaction with options. */
-import type { Duration } from "effect"
+import { type Duration, Result } from "effect"
 import { MappingError } from "../SessionError.ts"
 import type { TransactionOptions } from "../Transaction.ts"
 import { millisOf } from "./durations.ts"
@@ -17,6 +17,12 @@ const isolationOf = (isolation: string): string => {
     entity: "Session",
     detail: `isolation is one of ${Object.keys(isolations).map((name) => `"${name}"`).join(", ")}, not "${isolation}"`
   })
+}
+
+/** Options that are none, from JavaScript: they are refused before anything is sent. */
+export const optionProblem = (options: TransactionOptions | undefined): MappingError | undefined => {
+  const made = Result.try(() => [beginStatement(options), settingsOf(options)])
+  return Result.isFailure(made) && made.failure instanceof MappingError ? made.failure : undefined
 }
 
 /** The statement that begins; none for the client's own. */

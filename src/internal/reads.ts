@@ -28,6 +28,7 @@ import { knownKey } from "./operations.ts"
 import * as Partly from "./partly.ts"
 import * as Rereading from "./rereading.ts"
 import * as SelectSql from "./selectSql.ts"
+import { statementOf } from "./sqlStatement.ts"
 import * as Wanted from "./wanted.ts"
 
 export type ReadError = FlushFailure
@@ -98,7 +99,7 @@ export const rowsByHook = Effect.fnUntraced(function*(
   cut = false
 ) {
   const fragment = yield* hooked(core, mapping, (columns) => isKey(mapping, columns, key, cut), lock)
-  return yield* onConnection(core, core.sql`${fragment}`.values)
+  return yield* onConnection(core, statementOf(core.sql, fragment).values)
 })
 
 type Columns = Readonly<Record<string, Expression.Column<unknown>>>
@@ -174,7 +175,7 @@ export const reloadAll = Effect.fnUntraced(function*(
   for (const chunk of Arr.chunksOf(keys, 1000)) {
     const of = (columns: Columns) => Expression.or(chunk.map((key) => isKey(mapping, columns, key)))
     const fragment = yield* hooked(core, mapping, of)
-    const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+    const rows = yield* onConnection(core, statementOf(core.sql, fragment).values)
     yield* attachRead(core, mapping, rows, { batch })
   }
 })

@@ -13,6 +13,7 @@ import * as Forms from "./forms.ts"
 import * as Hydrate from "./hydrate.ts"
 import { type EntityMapping, type ForeignKey, keepRests, type MappedRelation, type PairTable } from "./mapping.ts"
 import * as RelationSql from "./relationSql.ts"
+import { statementOf } from "./sqlStatement.ts"
 
 type Keys = ReadonlyArray<IdentityKey.IdentityKey>
 
@@ -84,7 +85,7 @@ const read = Effect.fnUntraced(function*(
   const selection = Forms.whole(core.known, reading.target)
   for (const chunk of Arr.chunksOf(keys, sizeFor(core, reading.source))) {
     const fragment = yield* Effect.fromResult(reading.statement(chunk))
-    const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+    const rows = yield* onConnection(core, statementOf(core.sql, fragment).values)
     Forms.parse(rows, selection)
     if (reading.behind !== undefined) {
       Forms.parse(rows, reading.behind, reading.target.width)
@@ -193,7 +194,7 @@ export const owners = Effect.fnUntraced(function*(
   const target = core.registry.mappings.get(relation.target)!
   yield* ensureKnown(core, source)
   const fragment = yield* Effect.fromResult(RelationSql.owners(core.known, relation, source, target, key))
-  const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+  const rows = yield* onConnection(core, statementOf(core.sql, fragment).values)
   Forms.parse(rows, RelationSql.keyOf(core.known, source, "p", source.key))
   keepRests(source.key, rows)
   const keys: Array<IdentityKey.IdentityKey> = []

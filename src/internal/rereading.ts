@@ -9,6 +9,7 @@ import { ensureKnown, onConnection } from "./connection.ts"
 import { type Core, unitOf } from "./core.ts"
 import type { EntityMapping } from "./mapping.ts"
 import * as RelationSql from "./relationSql.ts"
+import { statementOf } from "./sqlStatement.ts"
 
 type ReadError = SqlError.SqlError | Schema.SchemaError | QueryError | SessionEventError
 
@@ -22,7 +23,7 @@ export const byKeys = Effect.fnUntraced(function*(
   yield* ensureKnown(core, mapping)
   for (const chunk of Arr.chunksOf(keys, mapping.key.length === 1 ? core.loadBatchSize : 1000)) {
     const fragment = yield* Effect.fromResult(RelationSql.byKeys(core.known, mapping, chunk))
-    const rows = yield* onConnection(core, core.sql`${fragment}`.values)
+    const rows = yield* onConnection(core, statementOf(core.sql, fragment).values)
     yield* attachRead(core, mapping, rows, { batch })
   }
 })

@@ -5,7 +5,7 @@ import * as Genuine from "./genuine.ts"
 type Fields = Readonly<Record<string, unknown>>
 
 /** Deeper than any document that can be written. */
-const deepest = 5000
+const deepest = 1000
 
 const isObject = (u: unknown): u is object => typeof u === "object" && u !== null
 

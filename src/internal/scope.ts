@@ -97,7 +97,8 @@ const open = (
   errors,
   tables: [named],
   columns: columnsOf(known, named, errors),
-  joined: {},
+  // Any name can be given, `__proto__` too.
+  joined: Object.create(null) as Record<string, unknown>,
   outer,
   counter: outer?.counter ?? { count: 0, locks: false },
   writes: false,

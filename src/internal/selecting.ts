@@ -25,6 +25,7 @@ import * as Reads from "./reads.ts"
 import * as RelationRows from "./relationRows.ts"
 import * as RelationSql from "./relationSql.ts"
 import * as SelectSql from "./selectSql.ts"
+import { statementOf } from "./sqlStatement.ts"
 import * as Statements from "./statements.ts"
 
 /** What an inclusion gives for each row, by the token of its key. */
@@ -148,6 +149,10 @@ const checked = Effect.fnUntraced(function*(
   }
 })
 
+/** An assignment would set the prototype. */
+const defineField = (values: Record<string, unknown>, name: string, value: unknown): unknown =>
+  Object.defineProperty(values, name, { value, enumerable: true, configurable: true, writable: true })
+
 const decodedRow = (
   mapping: EntityMapping,
   outputs: ReadonlyArray<SelectSql.Output>,
@@ -159,7 +164,8 @@ const decodedRow = (
     if (cut) ExactTime.keep(row[index], row[rest++])
     const value = decode === undefined ? R.succeed(row[index]) : decode(row[index])
     if (R.isFailure(value)) return R.fail(fieldError(mapping, name, value.failure))
-    values[name] = value.success
+    if (name === "__proto__") defineField(values, name, value.success)
+    else values[name] = value.success
   }
   return R.succeed(values)
 }
@@ -190,7 +196,7 @@ const sourceRows = Effect.fnUntraced(function*(
     return yield* notHere(forbidden)
   }
   yield* ensureBegun(core)
-  const raw = (yield* onConnection(core, core.sql`${fragment}`.raw)) as {
+  const raw = (yield* onConnection(core, statementOf(core.sql, fragment).raw)) as {
     readonly rows?: ReadonlyArray<Row>
     readonly fields?: ReadonlyArray<{ readonly name: string }>
   }
@@ -218,7 +224,7 @@ export const select = (
       yield* Reads.autoflush(core)
       yield* Reads.beginFor(core, locks)
       const rows = query.source === undefined
-        ? yield* onConnection(core, core.sql`${fragment}`.values)
+        ? yield* onConnection(core, statementOf(core.sql, fragment).values)
         : yield* sourceRows(core, mapping, fragment)
       if (outputs !== undefined) {
         const decoded = yield* Effect.fromResult(decodedRows(mapping, outputs, rows))

@@ -1,6 +1,6 @@
 /** Streams the rows of a query through a cursor of the server: memory stays flat, and other statements may run between. */
 import { Effect, HashSet, Option, Result as R, type Schema, SchemaIssue, Stream } from "effect"
-import type { SqlError, Statement } from "effect/sql"
+import { type SqlError, Statement } from "effect/sql"
 import * as Query from "../Query.ts"
 import { mappingOf } from "../Registry.ts"
 import { QueryError, TransactionClosedError, type UsageError } from "../SessionError.ts"
@@ -19,6 +19,7 @@ import { exclusive } from "./places.ts"
 import * as Reads from "./reads.ts"
 import * as Selecting from "./selecting.ts"
 import * as SelectSql from "./selectSql.ts"
+import { statementOf } from "./sqlStatement.ts"
 import * as Statements from "./statements.ts"
 
 export interface StreamOptions {
@@ -50,7 +51,12 @@ const declare = Effect.fnUntraced(function*(
   yield* ensureBegun(core)
   const connected = stateOf(core).connected!
   const name = `"effect_sql_session_${++opened}"`
-  yield* onTransaction(core, connected, core.sql`${core.sql.literal(`DECLARE ${name} NO SCROLL CURSOR FOR `)}${of}`.raw)
+  yield* onTransaction(
+    core,
+    connected,
+    statementOf(core.sql, Genuine.written([Statement.literal(`DECLARE ${name} NO SCROLL CURSOR FOR `), ...of.segments]))
+      .raw
+  )
   changeUnit(core, (unit) => ({ ...unit, cursors: HashSet.add(unit.cursors, name) }))
   return { name, connected, decode, read: (count) => fetch(connected, `FETCH FORWARD ${count} FROM ${name}`) }
 })
