@@ -178,8 +178,12 @@ export const TestSession = {
    * Makes a `Session`, a `SessionMaker` and a `SqlClient` that are all inside one outer transaction, which is rolled
    * back with the scope. A commit of the code under test only releases a savepoint. Use one layer for each test.
    *
-   * A transaction with options, such as an isolation level, cannot begin inside the outer one, and fails with
-   * `TransactionAlreadyBegunError`. Deferred constraints are not checked, since nothing is committed.
+   * `settings`, time limits and `readOnly` of a transaction hold for its savepoint, and are as before after it. The
+   * isolation is that of the outer transaction: one that asks for a stronger one fails with
+   * `TransactionAlreadyBegunError`, as an inner unit does. `propagation: "requiresNew"` is a savepoint too. Deferred
+   * constraints are not checked, since nothing is committed.
+   *
+   * Fibers take turns: what a transaction of another fiber has open is waited for, since there is one transaction for all.
    *
    * @category layers
    * @since 0.1.0

@@ -4,6 +4,7 @@ import { Deferred, Effect, Fiber } from "effect"
 import { Session, SessionMaker } from "effect-sql-session"
 import type { SessionMakerService } from "effect-sql-session/SessionMaker"
 import { TestSession } from "effect-sql-session/testing"
+import { SqlClient } from "effect/sql"
 import { Blog } from "./fixtures/domain.ts"
 import { onServer } from "./fixtures/onServer.ts"
 import { labels } from "./fixtures/sessions.ts"
@@ -218,6 +219,76 @@ onServer(
       assert.deepStrictEqual(yield* labels, ["kept"])
     })
 )
+
+onServer(
+  "a session whose transaction was inside a savepoint that is undone has none, and begins another",
+  1,
+  () =>
+    Effect.gen(function*() {
+      const maker = yield* SessionMaker
+      yield* client(maker.withSession(Effect.gen(function*() {
+        const session = yield* Session
+        yield* Effect.ignore(client(Effect.andThen(nested(write("undone")), Effect.fail("undo"))))
+        assert.isFalse(yield* session.inTransaction)
+        assert.strictEqual((yield* session.identityMap).size, 0)
+        yield* nested(write("kept"))
+        yield* session.commit
+      })))
+      assert.deepStrictEqual(yield* labels, ["kept"])
+    })
+)
+
+onServer("what a unit of a test sets holds for its savepoint alone", 1, () =>
+  inTest(Effect.gen(function*() {
+    const maker = yield* SessionMaker
+    const sql = yield* SqlClient.SqlClient
+    const shown = Effect.map(
+      sql`SELECT current_setting('app.user', true) AS app, current_setting('lock_timeout') AS lock,
+        current_setting('statement_timeout') AS statement, current_setting('transaction_read_only') AS reads`,
+      ([row]) => row
+    )
+    yield* sql`SET LOCAL lock_timeout = '7s'`
+    const before = yield* shown
+    const options = {
+      settings: { "app.user": "1" },
+      lockTimeout: "1 second",
+      statementTimeout: "2 seconds",
+      readOnly: true,
+      confirmCommit: true
+    } as const
+    for (const end of [Effect.void, Effect.fail("undo")]) {
+      const seen = yield* Effect.exit(maker.withTransaction(
+        Effect.gen(function*() {
+          assert.deepStrictEqual(yield* shown, { app: "1", lock: "1s", statement: "2s", reads: "on" })
+          // What is set counts as what the transaction has.
+          yield* maker.withTransaction(Effect.void, options)
+          const error = yield* Effect.flip(maker.withTransaction(Effect.void, { settings: { "app.user": "2" } }))
+          assert.include(error.message, "settings")
+          yield* end
+        }),
+        options
+      ))
+      assert.strictEqual(seen._tag, end === Effect.void ? "Success" : "Failure")
+      assert.deepStrictEqual(yield* shown, { ...before, app: "" })
+    }
+    const error = yield* Effect.flip(maker.withTransaction(Effect.void, { isolation: "serializable" }))
+    assert.include(error.message, "isolation")
+    yield* maker.withTransaction(write("written"), { isolation: "read committed", readOnly: false })
+  })))
+
+onServer("a unit of its own is a savepoint in a test", 1, () =>
+  Effect.gen(function*() {
+    yield* inTest(Effect.gen(function*() {
+      const maker = yield* SessionMaker
+      yield* maker.withTransaction(Effect.gen(function*() {
+        const outer = yield* Session
+        const own = yield* maker.withTransaction(Effect.andThen(write("own"), Session), { propagation: "requiresNew" })
+        assert.notStrictEqual(own, outer)
+      }))
+      assert.deepStrictEqual(yield* labels, ["own"])
+    }))
+    assert.deepStrictEqual(yield* labels, [])
+  }))
 
 describe("a unit in a unit does not wait for itself", () => {
   for (const [title, program, left] of programs) {

@@ -62,6 +62,15 @@ const trim = (core: Core, length: number): void =>
 
 /** Ends a level and those inside it, and lets the level above go on. A session that lived in there has no transaction. */
 export const pop = (transaction: ClientTransaction, index: number, how: How): Effect.Effect<void> =>
+  popAs(transaction, index, how, transaction.levels[index]?.core)
+
+/** As `pop`, of levels whose end one session has asked for: it settles its own root by itself. */
+const popAs = (
+  transaction: ClientTransaction,
+  index: number,
+  how: How,
+  by: Core | undefined
+): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { levels, sessions } = transaction
     const gone = levels.slice(index)
@@ -72,8 +81,7 @@ export const pop = (transaction: ClientTransaction, index: number, how: How): Ef
     gone.slice(1).forEach(forget)
     for (const core of sessions) {
       const first = firstOf(core)
-      // The session that ends its own root settles it by itself.
-      if (first < index || (first === index && gone[0]?.core === core)) trim(core, index - first)
+      if (first < index || (first === index && by === core)) trim(core, index - first)
       else strand(core, how)
     }
     return Effect.forEach(locked, ({ lock }) => lock.release(1), { discard: true })
@@ -92,7 +100,7 @@ const restored = (core: Core, index: number): void =>
 
 /** After a rollback to a savepoint: the levels inside it are gone, and each session has the state that it had then. */
 export const restore = (transaction: ClientTransaction, index: number): Effect.Effect<void> =>
-  Effect.map(pop(transaction, index + 1, "rollback"), () => {
+  Effect.map(popAs(transaction, index + 1, "rollback", undefined), () => {
     for (const core of transaction.sessions) {
       // The root of a session is rolled back by the session.
       if (firstOf(core) < index) restored(core, index - firstOf(core))
