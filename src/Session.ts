@@ -915,6 +915,7 @@ export class Session extends Context.Service<Session, SessionService>()("effect-
     ): Layer.Layer<Session, BeginError | FlushFailure | TransactionRequiredError, SessionMaker>
   } = (options?: SessionLayerOptions): Layer.Layer<Session, never, SessionMaker> =>
     // The overloads say which propagation fails with what.
+    // @effect-diagnostics-next-line unsafeEffectTypeAssertion:off
     Layer.fresh(Layer.effectContext(
       Effect.flatMap(sessionMakerTag, (maker) => Layers.sessionTransaction(maker, options))
     )) as Layer.Layer<Session, never, SessionMaker>

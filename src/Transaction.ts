@@ -222,6 +222,7 @@ export class Transaction extends Context.Service<Transaction, TransactionHandle>
     ): Layer.Layer<Transaction, BeginError | FlushFailure | TransactionRequiredError, Session>
   } = (options?: TransactionLayerOptions): Layer.Layer<Transaction, never, Session> =>
     // The overloads say which propagation fails with what.
+    // @effect-diagnostics-next-line unsafeEffectTypeAssertion:off
     Layer.fresh(Layer.effectContext(
       Effect.flatMap(sessionTag, (session) => Layers.transaction(session, options))
     )) as Layer.Layer<Transaction, never, Session>

@@ -5,6 +5,8 @@
  * test_delete_orphan_without_delete, as a cascade is one of three values; test_batch_mode and NoAttrEventInFlush, as no
  * hooks run within a flush and values have no events; the save-update cascade, as every row is added by itself.
  */
+// What programs of the tests fail with is of no interest to their types.
+// @effect-diagnostics anyUnknownInErrorContext:off
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import type { SessionError } from "effect-sql-session"

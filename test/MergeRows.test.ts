@@ -1,4 +1,6 @@
 /** What `merge` finds, what it writes first, and what its refs stand for. */
+// What programs of the tests fail with is of no interest to their types.
+// @effect-diagnostics anyUnknownInErrorContext:off
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { Entity, Registry, Relation } from "effect-sql-session"

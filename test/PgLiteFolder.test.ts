@@ -1,4 +1,6 @@
 /** One process at a time opens the folder of an embedded database: two would destroy it. */
+// Files have the time of the system.
+// @effect-diagnostics globalDateInEffect:off
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { PgLite, SessionError } from "effect-sql-session"

@@ -1,4 +1,6 @@
 /** What a unit of work is inside another one: part of it, one of its own, or refused. */
+// What programs of the tests fail with is of no interest to their types.
+// @effect-diagnostics anyUnknownInErrorContext:off unsafeEffectTypeAssertion:off
 import { assert, describe } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Logger, Option, Ref, References } from "effect"
 import { Session, SessionError, SessionMaker, Transaction } from "effect-sql-session"

@@ -1,4 +1,6 @@
 /** Units inside units: other makers, the plain client, scopes, fixtures. Nothing waits for itself. */
+// What programs of the tests fail with is of no interest to their types.
+// @effect-diagnostics anyUnknownInErrorContext:off
 import { assert, describe } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { Session, SessionMaker } from "effect-sql-session"

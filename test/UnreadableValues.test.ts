@@ -1,4 +1,6 @@
 /** Values that a schema cannot take: an error that says which, and the transaction goes on. */
+// What reads fail with is looked at as any error.
+// @effect-diagnostics anyUnknownInErrorContext:off unsafeEffectTypeAssertion:off
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { Entity, Query, Registry } from "effect-sql-session"

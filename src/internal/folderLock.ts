@@ -54,11 +54,10 @@ const silence = 10_000
 const inodeOf = (path: string) => Effect.map(attempt(() => stat(path, { bigint: true })), ({ ino }) => String(ino))
 
 /** A file that has gone meanwhile, or that says nothing, is nobody's. */
-const ownerOf = (path: string) =>
-  Effect.gen(function*() {
-    const owner = yield* Effect.flatMap(attempt(() => readFile(path, "utf8")), decode)
-    return owner.inode === (yield* inodeOf(path)) ? owner : undefined
-  }).pipe(Effect.orElseSucceed(() => undefined))
+const ownerOf = Effect.fnUntraced(function*(path: string) {
+  const owner = yield* Effect.flatMap(attempt(() => readFile(path, "utf8")), decode)
+  return owner.inode === (yield* inodeOf(path)) ? owner : undefined
+}, Effect.orElseSucceed(() => undefined))
 
 const touched = (path: string) =>
   Effect.orElseSucceed(Effect.map(attempt(() => stat(path)), ({ mtimeMs }) => mtimeMs), () => 0)

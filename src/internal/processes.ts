@@ -41,8 +41,8 @@ export const self: Effect.Effect<Identity> = Effect.gen(function*() {
 const hasNumber = (pid: number): Effect.Effect<boolean> =>
   Effect.try({
     try: () => process.kill(pid, 0),
+    catch: (error) => (error as NodeJS.ErrnoException).code ?? "none"
     // Somebody else's process is one, too.
-    catch: (error) => (error as { readonly code?: unknown }).code
   }).pipe(Effect.catch((code) => Effect.succeed(code === "EPERM")))
 
 /** `unsure`: a process that cannot be seen from here, or whose number another one may have by now. */
