@@ -60,8 +60,10 @@ export interface Mapping<F, PK> {
   readonly schema?: string | undefined
   /** The field of the primary key, or a tuple of fields. */
   readonly primaryKey: PK
-  /** What else the database keeps unique, by field or by tuple of fields: a flush orders its statements by it. */
-  readonly unique?: ReadonlyArray<FieldName<F> | ReadonlyArray<FieldName<F>>> | undefined
+  /** What else the database keeps unique, by field, by tuple of fields, or in detail: a flush orders its statements by it. */
+  readonly unique?:
+    | ReadonlyArray<FieldName<F> | ReadonlyArray<FieldName<F>> | UniqueRule<FieldName<F>>>
+    | undefined
   /** The names of columns that the naming of the registry would get wrong. */
   readonly columns?: { readonly [K in FieldName<F>]?: string } | undefined
   /**
@@ -78,6 +80,49 @@ export interface Mapping<F, PK> {
   readonly checkReads?: boolean | undefined
   /** Where the database differs from the mapping on purpose: `Registry.verify` does not report it. */
   readonly intended?: ReadonlyArray<IntendedDifference> | undefined
+}
+
+/**
+ * What the database keeps unique, where that is more than the values of some fields.
+ *
+ * A flush evaluates what it can: of an index with a condition or an expression it only knows the fields, so it deletes
+ * rows of the table first, then takes values away (`false`, `NULL`), and gives them to others last.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity } from "effect-sql-session"
+ *
+ * class Address extends Entity.Class<Address>("Address")({
+ *   id: Schema.Int,
+ *   ownerId: Schema.Int,
+ *   place: Schema.NullOr(Schema.Int),
+ *   label: Schema.String,
+ *   isDefault: Schema.Boolean
+ * }, {
+ *   table: "addresses",
+ *   primaryKey: "id",
+ *   unique: [
+ *     { fields: ["ownerId"], where: "is_default" },
+ *     { fields: ["label"], expression: "lower(label)" },
+ *     { fields: ["ownerId", "place"], deferrable: true }
+ *   ]
+ * }) {}
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UniqueRule<Field extends string = string> {
+  readonly fields: Field | ReadonlyArray<Field>
+  /** `UNIQUE NULLS NOT DISTINCT`: NULL is a value like any other. */
+  readonly nullsNotDistinct?: boolean | undefined
+  /** The condition of a partial index, as SQL has it. */
+  readonly where?: string | undefined
+  /** The expression of an index, as SQL has it; `fields` names what it is made of. */
+  readonly expression?: string | undefined
+  /** `DEFERRABLE`: checked at the end of each statement, so that one may swap values; `"deferred"`: at the commit. */
+  readonly deferrable?: boolean | "deferred" | undefined
 }
 
 /**

@@ -72,7 +72,9 @@ export interface Relation<in out From, in out To, out Value> {
   readonly foreignKey: ReadonlyArray<string>
   readonly optional: boolean
   readonly cascade: Cascade
-  readonly passiveDeletes: boolean
+  readonly passiveDeletes: boolean | "all"
+  /** The foreign key is checked at the commit. */
+  readonly deferrable: boolean
   readonly orderBy: ReadonlyArray<Order>
   readonly through: Through | undefined
   /** `session.merge` merges what it leads to as well. */
@@ -126,6 +128,11 @@ type FieldOrder<To> = FieldName<To> | { readonly field: FieldName<To>; readonly 
  * @since 0.1.0
  */
 export interface ReferenceOptions<From> {
+  /**
+   * The foreign key is `DEFERRABLE INITIALLY DEFERRED`: rows that refer to each other in a ring can be written as long as
+   * their keys are known. Default: false.
+   */
+  readonly deferrable?: boolean | undefined
   /** The fields of `From` that hold the key of `To`, in the order of that key. */
   readonly foreignKey: ForeignKey<From>
   /** Lets `session.merge` merge what the relation leads to as well. Default: false. */
@@ -143,8 +150,12 @@ export interface ParentOptions<To> {
   readonly foreignKey: ForeignKey<To>
   /** Default: `"none"`. */
   readonly cascade?: Cascade | undefined
-  /** Leaves what a delete of the parent does to `ON DELETE` of the database: nothing is loaded. Default: false. */
-  readonly passiveDeletes?: boolean | undefined
+  /**
+   * Leaves what a delete of the parent does to `ON DELETE` of the database: nothing is loaded. `"all"` also leaves the
+   * children alone that the session has changed (`passive_deletes="all"` in SQLAlchemy), so a key that the database does
+   * not act on refuses the delete instead of losing its value. Default: false.
+   */
+  readonly passiveDeletes?: boolean | "all" | undefined
   /** Lets `session.merge` merge what the relation leads to as well. Default: false. */
   readonly merge?: boolean | undefined
 }
@@ -202,6 +213,7 @@ const plain = {
   optional: false,
   cascade: "none",
   passiveDeletes: false,
+  deferrable: false,
   orderBy: [],
   through: undefined,
   merge: false
@@ -256,6 +268,7 @@ export const manyToOne: {
     target,
     foreignKey: listOf(options.foreignKey),
     optional: options.optional ?? false,
+    deferrable: options.deferrable ?? false,
     merge: options.merge ?? false
   })
 

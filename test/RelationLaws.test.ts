@@ -88,7 +88,7 @@ layer(makers(Graph, server(graphTables)))((it) => {
     { steps: programs },
     ({ steps }) => agree(steps),
     // The same programs in every run of the suite; another seed looks at others.
-    { timeout: 240_000, arbitrary: { runs: 500, seed: 20261122, maxShrinks: 2000 } }
+    { timeout: 900_000, arbitrary: { runs: 500, seed: 20261122, maxShrinks: 2000 } }
   )
 
   it.effect("the programs have done everything often enough to tell", () =>

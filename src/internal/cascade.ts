@@ -121,8 +121,9 @@ class Expansion {
   private leave(parent: SessionState.Subject): void {
     const mapping = this.mappingOf(parent)
     for (const foreignKey of mapping.children) {
-      const { cascade, passiveDeletes } = foreignKey.owner!
+      const { cascade, passiveDeletes, untouched } = foreignKey.owner!
       if (passiveDeletes) this.passive.add(foreignKey)
+      if (untouched === true) continue
       for (const child of this.childrenOf(parent, foreignKey)) {
         if (cascade === "none") this.nullify(child, foreignKey, parent)
         else this.remove(child, foreignKey)

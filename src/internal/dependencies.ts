@@ -4,6 +4,7 @@ import * as Entity from "../Entity.ts"
 import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
 import type * as SessionState from "../SessionState.ts"
+import * as Conditional from "./conditional.ts"
 import * as Genuine from "./genuine.ts"
 import { asKey, type Column, type EntityMapping, type ForeignKey } from "./mapping.ts"
 import type { Delete, Insert, Operation, Update } from "./operations.ts"
@@ -14,7 +15,7 @@ type Keys = ReadonlyMap<string, Operation>
 /** Why one operation waits for another. */
 export type Reason =
   /** The columns of `to` hold what the row has that `from` inserts, or writes in the place of a deleted one. */
-  | { readonly _tag: "Reference"; readonly columns: ReadonlyArray<Column> }
+  | { readonly _tag: "Reference"; readonly columns: ReadonlyArray<Column>; readonly deferrable: boolean }
   /** `from` frees the unique value that `to` takes. */
   | { readonly _tag: "Unique"; readonly columns: ReadonlyArray<Column> }
   /** `from` moves or deletes a row that refers to the row which `to` deletes. */
@@ -35,17 +36,22 @@ interface Context {
   readonly known: Keys
   readonly deletes: Keys
   readonly freed: Keys
+  readonly conditional: Conditional.Freeing
   readonly edges: Array<Edge>
   /** Says which edges are asked for. */
   readonly isWanted: (from: Operation, to: Operation) => boolean
 }
 
-const valuesOf = (columns: ReadonlyArray<Column>, row: SessionState.Row): ReadonlyArray<unknown> | undefined => {
+const valuesOf = (
+  columns: ReadonlyArray<Column>,
+  row: SessionState.Row,
+  takesNull = false
+): ReadonlyArray<unknown> | undefined => {
   const values: Array<unknown> = []
   for (const column of columns) {
     const field = row[column.field]
-    const value = Genuine.isOption(field) ? Option.getOrUndefined(field) : field
-    if (value === undefined || value === null || Entity.isColumnRef(value)) return undefined
+    const value = Genuine.isOption(field) ? Option.getOrNull(field) : field
+    if (value === undefined || (value === null && !takesNull) || Entity.isColumnRef(value)) return undefined
     values.push(value)
   }
   return values
@@ -66,7 +72,7 @@ const uniqueKey = (
   columns: ReadonlyArray<Column>,
   row: SessionState.Row
 ): IdentityKey.IdentityKey | undefined => {
-  const values = valuesOf(columns, row)
+  const values = valuesOf(columns, row, mapping.rules.get(columns)?.nullsNotDistinct === true)
   return values === undefined
     ? undefined
     : IdentityKey.make(`${mapping.name}.${columns.map((column) => column.field).join()}`, values)
@@ -92,7 +98,8 @@ const references = (context: Context, to: Insert | Update): FlushError | undefin
     const from = context.pending.get(value.ref.id)
     if (from === undefined) return missing(to, column.field, value.ref)
     if (isThere(from, value) || !context.isWanted(from, to)) continue
-    context.edges.push({ from, to, reason: { _tag: "Reference", columns: [column] } })
+    const deferrable = to.mapping.foreignKeys.some((key) => key.deferrable && key.columns.includes(column))
+    context.edges.push({ from, to, reason: { _tag: "Reference", columns: [column], deferrable } })
   }
   return undefined
 }
@@ -106,7 +113,11 @@ const foreignKeys = (context: Context, to: Insert | Update): void => {
     const key = keyOfForeign(foreignKey, row)
     const from = key === undefined ? undefined : context.known.get(key.token)
     if (from?._tag === "Insert" && from !== to && context.isWanted(from, to)) {
-      context.edges.push({ from, to, reason: { _tag: "Reference", columns: foreignKey.columns } })
+      context.edges.push({
+        from,
+        to,
+        reason: { _tag: "Reference", columns: foreignKey.columns, deferrable: foreignKey.deferrable }
+      })
     }
   }
 }
@@ -129,16 +140,30 @@ const referenced = (context: Context, from: Update | Delete, entry: SessionState
 const touches = (operation: Update, columns: ReadonlyArray<Column>): boolean =>
   columns.some((column) => operation.columns.includes(column) || operation.defaults.includes(column))
 
+const after = (to: Insert | Update): SessionState.Row =>
+  to._tag === "Update" && to.entry !== undefined ? { ...to.entry.committed, ...to.values } : to.values
+
+/** A constraint that is checked at the end of a statement, or later, does not mind what comes in between. */
+const isChecked = (rule: Entity.UniqueRule | undefined, from: Operation, to: Operation): boolean =>
+  rule?.deferrable !== "deferred" &&
+  !(rule?.deferrable === true && from._tag === "Update" && to._tag === "Update" && from.columns === to.columns)
+
+/** What frees a unique value that `to` takes. */
+const freeing = (context: Context, to: Insert | Update, columns: ReadonlyArray<Column>): ReadonlyArray<Operation> => {
+  const rule = to.mapping.rules.get(columns)
+  if (Conditional.isConditional(rule)) return Conditional.before(context.conditional, to, columns, after(to))
+  if (to._tag === "Update" && !touches(to, columns)) return []
+  const key = uniqueKey(to.mapping, columns, after(to))
+  const from = key === undefined ? undefined : context.freed.get(key.token)
+  return from === undefined || from === to || !isChecked(rule, from, to) ? [] : [from]
+}
+
 /** What `to` waits for because it takes a unique value that another row frees. */
 const uniques = (context: Context, to: Insert | Update): void => {
-  if (context.freed.size === 0) return
+  if (context.freed.size === 0 && context.conditional.size === 0) return
   for (const columns of to.mapping.unique) {
-    if (to._tag === "Update" && !touches(to, columns)) continue
-    const row = to._tag === "Update" && to.entry !== undefined ? { ...to.entry.committed, ...to.values } : to.values
-    const key = uniqueKey(to.mapping, columns, row)
-    const from = key === undefined ? undefined : context.freed.get(key.token)
-    if (from !== undefined && from !== to && context.isWanted(from, to)) {
-      context.edges.push({ from, to, reason: { _tag: "Unique", columns } })
+    for (const from of freeing(context, to, columns)) {
+      if (context.isWanted(from, to)) context.edges.push({ from, to, reason: { _tag: "Unique", columns } })
     }
   }
 }
@@ -178,6 +203,7 @@ const contextOf = (
     known,
     deletes,
     freed: freedBy(operations),
+    conditional: Conditional.freeing(operations),
     edges: [],
     isWanted
   }

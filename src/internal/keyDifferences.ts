@@ -98,6 +98,7 @@ export const foreignDifference = (
 
 /** What a delete of the parent may do in the database, by what the relation says of it. */
 const onDeleteOf = ({ owner }: ForeignKey): Required["onDelete"] => {
+  if (owner?.untouched === true) return undefined
   if (owner?.passiveDeletes === true) return leavesDeletes(["cascade", "set null", "set default"])
   return owner === undefined || owner.cascade === "none" ? undefined : {
     actions: ["no action", "restrict", "cascade"],
@@ -125,7 +126,7 @@ const foreignDifferences = (
     if (detail === undefined) return []
     const isMeant = ({ kind, relation }: MappedRelation) =>
       detail.kind === "onDelete"
-        ? relation.passiveDeletes || relation.cascade === foreignKey.owner?.cascade && kind !== "manyToOne"
+        ? relation.passiveDeletes !== false || relation.cascade === foreignKey.owner?.cascade && kind !== "manyToOne"
         : kind === "manyToOne"
     return [{ ...placeOf(foreignKey, mappings, isMeant), ...detail }]
   })

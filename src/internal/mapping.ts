@@ -34,6 +34,8 @@ export interface Column {
 export interface Ownership {
   readonly cascade: Relation.Cascade
   readonly passiveDeletes: boolean
+  /** A delete of the parent leaves its children alone, whether the database refuses it or not. */
+  readonly untouched?: true
   /** One child at most: another one takes its place. */
   readonly single: boolean
 }
@@ -48,6 +50,8 @@ export interface ForeignKey {
   /** The columns of the target's key, in the same order. */
   readonly keys: ReadonlyArray<Column>
   readonly nullable: boolean
+  /** The database checks it at the commit. */
+  readonly deferrable: boolean
   /** Of the relations that lead back; none where there is none: then the database decides what a delete does. */
   readonly owner: Ownership | undefined
 }
@@ -103,6 +107,8 @@ export interface EntityMapping {
   /** Columns that are written with the others, and read by themselves. */
   readonly deferred: ReadonlyArray<Column>
   readonly unique: ReadonlyArray<ReadonlyArray<Column>>
+  /** What the mapping says in detail of some of these. */
+  readonly rules: ReadonlyMap<ReadonlyArray<Column>, Entity.UniqueRule>
   readonly dirtyLock: boolean
   /** What `Registry.verify` does not report. */
   readonly intended: ReadonlyArray<Entity.IntendedDifference>
@@ -287,6 +293,12 @@ export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
   }
   const version = versionField(entity)
   const { schema, table, unique = [] } = entity.mapping
+  const uniques = unique.map((given): readonly [ReadonlyArray<Column>, Entity.UniqueRule | undefined] => {
+    const rule = typeof given === "string" || Array.isArray(given) ? undefined : given as Entity.UniqueRule
+    const fields = fieldsOf(rule === undefined ? given as string | ReadonlyArray<string> : rule.fields)
+    if (fields.length === 0) failMapping(name, "unique has a tuple of no field")
+    return [pick(fields, "unique"), rule]
+  })
   return {
     entity,
     name,
@@ -300,10 +312,8 @@ export const make = (entity: Entity.Any, naming: Naming): EntityMapping => {
     serverVersion: version !== undefined && declaredFields(entity)[version] === Entity.ServerVersion,
     mutable: columns.filter(({ codec }) => codec.holds === "mutable"),
     deferred,
-    unique: unique.map((fields) => {
-      if (fields.length === 0) failMapping(name, "unique has a tuple of no field")
-      return pick(fieldsOf(fields), "unique")
-    }),
+    unique: uniques.map(([columns]) => columns),
+    rules: new Map(uniques.flatMap(([columns, rule]) => rule === undefined ? [] : [[columns, rule]])),
     dirtyLock: entity.mapping.optimisticLock === "dirty",
     intended: entity.mapping.intended ?? [],
     foreignKeys: [],

@@ -64,9 +64,26 @@ const half = (of: Operation, columns: ReadonlyArray<Column>, values: SessionStat
   values
 })
 
+const isKnown = (operation: Operation): boolean => operation._tag === "Insert" && operation.known !== undefined
+
+/** New rows of one table that refer to each other are one INSERT, where their keys are known: it is checked at its end. */
+const together = (plan: Plan, cycle: ReadonlyArray<Cut>): boolean => {
+  const groups = new Set(cycle.map((cut) => groupOf(plan.operations[cut.to]!)))
+  const isOne = groups.size === 1 &&
+    cycle.every(({ from, reason, to }) =>
+      reason._tag === "Reference" && isKnown(plan.operations[from]!) && isKnown(plan.operations[to]!)
+    )
+  if (isOne) { for (const cut of cycle) plan.schedule.remove(cut) }
+  return isOne
+}
+
 /** Writes NULL first and the key afterwards (`post_update` in SQLAlchemy). */
 const cutReference = (plan: Plan, cut: Cut, columns: ReadonlyArray<Column>): boolean => {
   const to = plan.operations[cut.to] as Insert | Update
+  if (cut.reason._tag === "Reference" && cut.reason.deferrable && isKnown(plan.operations[cut.from]!)) {
+    plan.schedule.remove(cut)
+    return true
+  }
   const empty = nullable(columns)
   if (empty.length === 0) return false
   const second = add(plan, half(to, empty, to.values))
@@ -80,7 +97,9 @@ const cutReference = (plan: Plan, cut: Cut, columns: ReadonlyArray<Column>): boo
 /** Writes NULL into a row before its own turn: that frees the unique value, or the row that it refers to. */
 const cutByNull = (plan: Plan, cut: Cut, columns: ReadonlyArray<Column>): boolean => {
   const from = plan.operations[cut.from]!
-  const empty = nullable(columns).slice(0, cut.reason._tag === "Unique" ? 1 : columns.length)
+  // What an update does not write itself afterwards would stay empty.
+  const written = from._tag === "Update" ? columns.filter((column) => from.columns.includes(column)) : columns
+  const empty = nullable(written).slice(0, cut.reason._tag === "Unique" ? 1 : columns.length)
   if (from._tag === "Insert" || empty.length === 0) return false
   const first = add(plan, half(from, empty, nulls(empty)))
   plan.schedule.after({ from: first, to: cut.from, reason: { _tag: "Half" } })
@@ -105,7 +124,7 @@ const mendOne = (plan: Plan, cut: Cut): boolean => {
 
 /** What was added last gives way first. */
 const mend = (plan: Plan, cycle: ReadonlyArray<Cut>): boolean =>
-  [...cycle].sort((a, b) => b.to - a.to).some((cut) => mendOne(plan, cut))
+  [...cycle].sort((a, b) => b.to - a.to).some((cut) => mendOne(plan, cut)) || together(plan, cycle)
 
 const failure = (plan: Plan, cycle: ReadonlyArray<Cut>): FlushError => {
   const names = Array.from(new Set(cycle.map((cut) => plan.operations[cut.to]!.mapping.name)))
@@ -118,8 +137,11 @@ const failure = (plan: Plan, cycle: ReadonlyArray<Cut>): FlushError => {
     ...(keys === "" ? {} : { key: keys }),
     reason: swap === undefined ? "cycle" : "uniqueSwap",
     detail: swap === undefined
-      ? `rows of ${names.join(", ")} refer to each other in a cycle. Make one of ${fields} nullable.`
-      : `the unique values of ${fields} are swapped, and none can be NULL for a moment. Flush in two steps.`
+      ? `rows of ${names.join(", ")} refer to each other in a cycle. Make one of ${fields} nullable; or, where the ` +
+        "keys are known, a foreign key deferrable, and say so in its relation."
+      : `the unique values of ${fields} are swapped, and none can be NULL for a moment. Declare the constraint ` +
+        "DEFERRABLE, and say so in the mapping (unique: [{ fields, deferrable: true }]), or give one row another " +
+        "value, flush, and then its own."
   })
 }
 

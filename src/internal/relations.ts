@@ -39,6 +39,9 @@ const declared = (mappings: ReadonlyMap<string, EntityMapping>): ReadonlyArray<D
       if (mapping?.entity !== target) {
         return failMapping(source.name, `leads to ${target.identifier}, which is not in the registry. Add it`, name)
       }
+      if (relation.passiveDeletes === "all" && relation.cascade !== "none") {
+        failMapping(source.name, "leaves all children alone (passiveDeletes: \"all\"), so it can have no cascade", name)
+      }
       if (!cascades.has(relation.cascade)) {
         failMapping(source.name, "cascade is \"none\", \"delete\" or \"delete-orphan\"", name)
       }
@@ -99,7 +102,8 @@ const owned = (before: Ownership | undefined, relation: Relation.Any): Ownership
   cascade: before !== undefined && strength[before.cascade] > strength[relation.cascade]
     ? before.cascade
     : relation.cascade,
-  passiveDeletes: relation.passiveDeletes || before?.passiveDeletes === true,
+  passiveDeletes: relation.passiveDeletes !== false || before?.passiveDeletes === true,
+  ...(relation.passiveDeletes === "all" || before?.untouched === true ? { untouched: true } : {}),
   single: relation.kind === "oneToOne" || before?.single === true
 })
 
@@ -113,6 +117,7 @@ const foreignKeysOf = (relations: ReadonlyArray<Declared>): ReadonlyMap<Declared
     const isOwn = one.relation.kind === "manyToOne"
     keys.set(key.id, {
       ...key,
+      deferrable: one.relation.deferrable || before?.deferrable === true,
       name: isOwn ? one.name : before?.name ?? `${one.source.name}.${one.name}`,
       owner: isOwn ? before?.owner : owned(before?.owner, one.relation)
     })
@@ -138,7 +143,7 @@ const endOf = (entity: string, columns: ReadonlyArray<string>, relation: Relatio
   entity,
   columns: namesOf(columns),
   cascade: relation?.cascade ?? "none",
-  passiveDeletes: relation?.passiveDeletes ?? false
+  passiveDeletes: relation !== undefined && relation.passiveDeletes !== false
 })
 
 const strongerEnd = (one: PairEnd, other: PairEnd): PairEnd => ({
