@@ -24,6 +24,7 @@ import * as Reacting from "./reacting.ts"
 import * as RelationRows from "./relationRows.ts"
 import * as Rereading from "./rereading.ts"
 import * as Stamps from "./stamps.ts"
+import * as StepErrors from "./stepErrors.ts"
 import { insert, type Progress, remove, type StepError, update, writtenOf } from "./steps.ts"
 
 const sourceOf = ({ over }: Cascade.Read): string => "table" in over ? over.table.ends[over.from].entity : over.target
@@ -96,7 +97,7 @@ const execute = Effect.fnUntraced(function*(
   for (const step of plan.steps) {
     const overtaken = outlivedError(core, life, "Session.flush")
     if (overtaken !== undefined) return yield* overtaken
-    yield* run(step)
+    yield* Effect.mapError(run(step), (error) => error._tag === "SqlError" ? StepErrors.told(step, error) : error)
   }
   const overtaken = outlivedError(core, life, "Session.flush")
   if (overtaken !== undefined) return yield* overtaken

@@ -79,6 +79,17 @@ const unexpected = (mapping: EntityMapping, variant: Variant, field: string): Sc
   return fieldError(mapping, field, new SchemaIssue.InvalidValue({ message }))
 }
 
+/** Says which one of several inputs is wrong. */
+export const at = <E>(mapping: EntityMapping, index: number, error: E): E | Schema.SchemaError => {
+  if (!Schema.isSchemaError(error)) return error
+  const { issue } = error
+  return new Schema.SchemaError(
+    issue._tag === "Pointer" && issue.path[0] === mapping.name
+      ? new SchemaIssue.Pointer([mapping.name, index, ...issue.path.slice(1)], issue.issue)
+      : new SchemaIssue.Pointer([mapping.name, index], issue)
+  )
+}
+
 /** Says that a value is no record. */
 export const notAnObject = (mapping: EntityMapping): Schema.SchemaError =>
   new Schema.SchemaError(

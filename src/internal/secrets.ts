@@ -2,6 +2,7 @@
  * What errors of the server and of the driver hold that is not to be printed: values of rows, and the address of a server
  * with its password.
  */
+import { PgTypes } from "@effect/sql-pg"
 import { Predicate } from "effect"
 import { SqlError } from "effect/sql"
 
@@ -53,7 +54,17 @@ class ServerError extends Error {
 const isOfAddress = (cause: unknown): cause is Error & { readonly code: string } =>
   cause instanceof Error && Predicate.hasProperty(cause, "input") && Predicate.hasProperty(cause, "code")
 
+/** What a codec of the driver says of a value, without the value, which ends the text. */
+export const textOfCodec = ({ message }: PgTypes.CodecError): string =>
+  message.replace(/(?:, received |: | ").*$/su, "")
+
+const isOfCodec = (cause: unknown): cause is PgTypes.CodecError => Predicate.isTagged(cause, "PgTypesCodecError")
+
 const told = (cause: unknown): unknown => {
+  if (isOfCodec(cause)) {
+    const message = textOfCodec(cause)
+    return message === cause.message ? cause : new PgTypes.CodecError({ message })
+  }
   if (cause instanceof ServerError) return cause
   if (isServerError(cause)) return new ServerError(cause)
   return isOfAddress(cause) ? Object.assign(new Error(cause.message), { code: cause.code }) : cause
@@ -61,13 +72,25 @@ const told = (cause: unknown): unknown => {
 
 type Reason = SqlError.SqlError["reason"]
 
-/** The error without what is not to be printed: the reason, its fields and its SQLSTATE stay. */
+const rebuilt = ({ reason }: SqlError.SqlError, cause: unknown, message: string | undefined): SqlError.SqlError => {
+  const Class = reason.constructor as new(fields: object) => Reason
+  const constraint = reason._tag === "UniqueViolation" ? { constraint: reason.constraint } : undefined
+  return new SqlError.SqlError({
+    reason: new Class({ cause, message, operation: reason.operation, ...constraint })
+  })
+}
+
+/** The error with another message. */
+export const withMessage = (error: SqlError.SqlError, message: string): SqlError.SqlError =>
+  rebuilt(error, error.reason.cause, message)
+
+/**
+ * The error without what is not to be printed: the reason, its fields and its SQLSTATE stay. Of an error of the server, the
+ * message is what the server says: the driver calls each the same.
+ */
 export const without = (error: SqlError.SqlError): SqlError.SqlError => {
   const { reason } = error
   const cause = told(reason.cause)
   if (cause === reason.cause) return error
-  const Class = reason.constructor as new(fields: object) => Reason
-  const { message, operation } = reason
-  const constraint = reason._tag === "UniqueViolation" ? { constraint: reason.constraint } : undefined
-  return new SqlError.SqlError({ reason: new Class({ cause, message, operation, ...constraint }) })
+  return rebuilt(error, cause, cause instanceof ServerError ? cause.message : reason.message)
 }

@@ -16,6 +16,7 @@ import * as Hydrate from "./hydrate.ts"
 import { tablesChanged } from "./lost.ts"
 import { asField, type Column, counterOf, type EntityMapping, keepRests, keyOf, type PairTable } from "./mapping.ts"
 import { decodeInto, matched } from "./matching.ts"
+import * as StepErrors from "./stepErrors.ts"
 import * as Stored from "./stored.ts"
 import * as Transport from "./transport.ts"
 import * as WriteSql from "./writeSql.ts"
@@ -198,6 +199,21 @@ const ensureSorted = Effect.fnUntraced(function*(
   return yield* tablesChanged(mapping.table)
 })
 
+/** As `send`, for values of these columns: one that the driver cannot encode is told by its field. */
+const sendValues = (
+  core: Core,
+  progress: Progress,
+  mapping: EntityMapping,
+  columns: ReadonlyArray<Column>,
+  sql: string,
+  parameters: ReadonlyArray<unknown>
+): Effect.Effect<Values, SqlError.SqlError | Schema.SchemaError> =>
+  Effect.catchIf(
+    send(core, progress, sql, parameters),
+    StepErrors.isOfEncoding,
+    (error) => Effect.fail(StepErrors.ofField(mapping, columns, parameters) ?? error)
+  )
+
 const insertRows = Effect.fnUntraced(function*(
   core: Core,
   progress: Progress,
@@ -222,7 +238,7 @@ const insertRows = Effect.fnUntraced(function*(
     : arrays
   const made = begun(mapping, columns, sent, rows.length)
   const offset = text.matching === "ordinal" ? 1 : 0
-  const returned = yield* send(core, progress, text.sql, placeholder)
+  const returned = yield* sendValues(core, progress, mapping, columns, text.sql, placeholder)
   compare(core, progress, facts, returned)
   if (text.matching === "sorted" && rows.length > 1) yield* ensureSorted(core, progress, mapping)
   Forms.parse(returned, text.selection, offset)
@@ -327,7 +343,8 @@ export const update = Effect.fnUntraced(function*(
       stored: before.map((row) => Stored.get(row, column.field))
     }))
   ]))
-  const back = yield* send(core, progress, text.sql, arrays)
+  const sent = [...keyColumns(mapping, before).map(({ column }) => column), ...columns]
+  const back = yield* sendValues(core, progress, mapping, sent, text.sql, arrays)
   compare(core, progress, facts, back)
   Forms.parse(back, text.selection, 1)
   if (back.length !== rows.length) {

@@ -128,8 +128,11 @@ export const addAll = (
   inputs: ReadonlyArray<unknown>
 ): Effect.Effect<ReadonlyArray<Entity.EntityRef<unknown, unknown>>, AddError> => {
   const mapping = mappingOf(core.registry, entity)
+  const done: Array<SessionState.Row> = []
+  const all = forEachEager(inputs, (input) => checked(core, mapping, input), done)
   return Effect.mapEager(
-    forEachEager(inputs, (input) => checked(core, mapping, input)),
+    // Those before it are done: their number is its index.
+    inputs.length === 1 ? all : Effect.mapErrorEager(all, (error) => Input.at(mapping, done.length, error)),
     (rows) => addChecked(core, mapping, rows)
   )
 }
