@@ -8,6 +8,7 @@ import { Equal, Hash, Inspectable, type Option, Predicate, Redactable, Schema, S
 import type { VariantSchema } from "effect/schema"
 import { Model } from "effect/schema"
 import type { kinds } from "./internal/differenceKinds.ts"
+import * as Documents from "./internal/documents.ts"
 import * as ExactTime from "./internal/exactTime.ts"
 import { knownOf } from "./internal/printing.ts"
 
@@ -552,6 +553,39 @@ export interface DefaultByDb<S extends Schema.Top> extends
     readonly jsonUpdate: S
   }>
 {}
+
+/**
+ * The `null` of JSON, in a column of documents that may be NULL: there `null` stands for NULL, which is something else.
+ * In a column that is NOT NULL, `null` itself is the null of JSON.
+ *
+ * @category fields
+ * @since 0.1.0
+ */
+export const jsonNull: Documents.JsonNull = Documents.jsonNull
+
+/**
+ * The schema of `jsonNull`, for fields that tell it from NULL. `Schema.Unknown` takes it too; other schemas refuse a row
+ * that has it.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Entity } from "effect-sql-session"
+ *
+ * class Setting extends Entity.Class<Setting>("Setting")({
+ *   id: Schema.Int,
+ *   value: Schema.NullOr(Schema.Union([Entity.JsonNull, Schema.Struct({ on: Schema.Boolean })]))
+ * }, { table: "settings", primaryKey: "id" }) {}
+ *
+ * const input: Entity.Insert<typeof Setting> = { id: 1, value: Entity.jsonNull }
+ * ```
+ *
+ * @category fields
+ * @since 0.1.0
+ */
+export const JsonNull: Schema.declare<Documents.JsonNull> = Schema.declare(
+  (u: unknown): u is Documents.JsonNull => u === Documents.jsonNull
+)
 
 /**
  * A point in time to the microsecond, which is what a `timestamp` of PostgreSQL has: the number of microseconds since

@@ -6,6 +6,7 @@ import { PgTypes } from "@effect/sql-pg"
 import { Result } from "effect"
 import type { ColumnFacts, Known, TableFacts } from "./catalog.ts"
 import type { Codec } from "./codec.ts"
+import * as Documents from "./documents.ts"
 import { behind, type Column, type EntityMapping } from "./mapping.ts"
 import * as PgText from "./pgText.ts"
 
@@ -90,8 +91,8 @@ const readers: ReadonlyMap<number, (text: string) => unknown> = new Map<number, 
   [OID.float4, (text) => Math.fround(Number(text))],
   [OID.int8, BigInt],
   [OID.bytea, PgText.toBytes],
-  [OID.json, JSON.parse],
-  [OID.jsonb, JSON.parse],
+  [OID.json, Documents.parseNullable],
+  [OID.jsonb, Documents.parseNullable],
   [OID.timestamp, (text) => new Date(`${text.replace(" ", "T")}Z`)],
   [OID.timestamptz, (text) => new Date(text)]
 ])
@@ -128,7 +129,8 @@ const outputOf = (facts: ColumnFacts, codec: Codec, types: PgTypes.Registry | un
   if (texts.has(facts.oid) || facts.isEnum) return plain
   if (isDocument(facts.oid)) {
     if (codec.takesText) return { output: "::text", parse: undefined }
-    return types === undefined ? { output: "::text", parse: JSON.parse } : plain
+    if (types !== undefined) return plain
+    return { output: "::text", parse: facts.notNull ? Documents.parse : Documents.parseNullable }
   }
   return codec.kind === "text" || !isKnown(facts.oid, types) ? { output: "::text", parse: undefined } : plain
 }
@@ -171,6 +173,9 @@ const integersSent = (oid: number): Sent => ({
 /** Bytes are twice as long as text. */
 const bytesSent = (encoded: unknown): unknown => encoded
 
+/** Where NULL cannot be, null is that of JSON. */
+export const isNullDocument = ({ notNull, oid }: ColumnFacts): boolean => notNull && isDocument(oid)
+
 const nullOr = (write: (encoded: unknown) => unknown) => (encoded: unknown): unknown =>
   encoded === null || encoded === undefined ? null : write(encoded)
 
@@ -188,10 +193,11 @@ const sentAs = (
 ): Sent => {
   const { element, oid, type } = facts
   const operand = oid === OID.bytea ? bytesSent : nullOr(write)
+  const takesNull = isNullDocument(facts)
   return {
     ...castsOf(facts),
     operand,
-    assigned: operand,
+    assigned: takesNull ? write : operand,
     list: (values) => PgText.ofArray(values, { write, read: asIs, delimiter: oid === boxes ? ";" : ",", flat: true }),
     array: element === undefined ? undefined : type,
     element: elements === undefined || integers.has(element!.oid) ? integerOperand : nullOr(elements.write)

@@ -3,12 +3,19 @@ import { Result, Schema, SchemaIssue } from "effect"
 import * as IdentityKey from "../IdentityKey.ts"
 import type { Row } from "../SessionState.ts"
 import type { Codec, Reading } from "./codec.ts"
+import * as Documents from "./documents.ts"
 import * as Frozen from "./frozen.ts"
 import type { Column, EntityMapping } from "./mapping.ts"
 import * as Stored from "./stored.ts"
 
 const schemaError = (mapping: EntityMapping, field: string, issue: SchemaIssue.Issue): Schema.SchemaError =>
   new Schema.SchemaError(new SchemaIssue.Pointer([mapping.name, field], issue))
+
+/** A value that is read becomes what all readers share. */
+export const settle = (encoded: unknown, value: unknown): void => {
+  Documents.hand(encoded, value)
+  Frozen.freeze(value)
+}
 
 /** A value of a key, by which a row is known: its checks are asked where the row itself is read. */
 export const decodeKey = (
@@ -34,7 +41,7 @@ export const decodeOf = (
   Result.mapBoth(column.codec.read(encoded), {
     onFailure: (issue) => keyedError(key, column, issue),
     onSuccess: (value) => {
-      if (column.codec.holds === "plain") Frozen.freeze(value)
+      if (column.codec.holds === "plain") settle(encoded, value)
       return value
     }
   })
@@ -213,7 +220,7 @@ interface Places {
   readonly guards: ReadonlyArray<(encoded: unknown) => boolean>
   readonly readings: ReadonlyArray<Reading>
   /** The fields whose values are to be frozen. */
-  readonly frozen: ReadonlyArray<string>
+  readonly frozen: ReadonlyArray<Column>
 }
 
 const placesOf = (mapping: EntityMapping, offset: number, unchecked: boolean): Places => {
@@ -224,7 +231,7 @@ const placesOf = (mapping: EntityMapping, offset: number, unchecked: boolean): P
     places: mapping.columns.map(({ index }) => offset + index),
     guards: readings.map(({ isPlain }) => isPlain),
     readings,
-    frozen: mapping.columns.flatMap(({ codec, field }) => codec.holds === "plain" ? [field] : [])
+    frozen: mapping.columns.filter(({ codec }) => codec.holds === "plain")
   }
 }
 
@@ -246,7 +253,10 @@ const fill = (
       values[fields[at]!] = decoded.success
     }
   }
-  for (let at = 0; at < frozen.length; at++) Frozen.freeze(values[frozen[at]!])
+  for (let at = 0; at < frozen.length; at++) {
+    const { field, index } = frozen[at]!
+    settle(row[places[index]!], values[field])
+  }
   return undefined
 }
 

@@ -4,7 +4,6 @@ import * as IdentityKey from "../IdentityKey.ts"
 import { FlushError } from "../SessionError.ts"
 import type * as SessionState from "../SessionState.ts"
 import type { Values } from "./core.ts"
-import * as Frozen from "./frozen.ts"
 import * as Hydrate from "./hydrate.ts"
 import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
 import type * as WriteSql from "./writeSql.ts"
@@ -24,7 +23,7 @@ export const decodeInto = (
     if (
       column.codec.isPlain(encoded) || (encoded === target[column.field] && column.codec.unchecked.isPlain(encoded))
     ) {
-      if (column.codec.holds === "plain") Frozen.freeze(encoded)
+      if (column.codec.holds === "plain") Hydrate.settle(encoded, encoded)
       target[column.field] = encoded
       continue
     }
@@ -35,7 +34,7 @@ export const decodeInto = (
         return at < 0 ? target[key.field] : row[at + offset]
       })
     }
-    if (column.codec.holds === "plain") Frozen.freeze(decoded.success)
+    if (column.codec.holds === "plain") Hydrate.settle(encoded, decoded.success)
     target[column.field] = decoded.success
   }
   return undefined

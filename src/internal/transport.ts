@@ -32,10 +32,11 @@ const singles: ReadonlyMap<number, Single> = new Map<number, Single>([
 
 const parametersOf = (
   element: number,
-  wire: ((value: unknown) => unknown) | undefined
+  wire: ((value: unknown) => unknown) | undefined,
+  takesNull = false
 ): Pick<Transport, "parameter" | "single"> => {
   const wired = (value: unknown): unknown =>
-    value === null || value === undefined ? null : wire === undefined ? value : wire(value)
+    value === undefined || (value === null && !takesNull) ? null : wire === undefined ? value : wire(value)
   const single = singles.get(element)!
   return {
     parameter: (values) => Result.getOrThrow(PgTypes.array(wire === undefined ? values : values.map(wired), element)),
@@ -72,5 +73,9 @@ export const make = (facts: ColumnFacts | undefined, codec: Written = anyValue):
   if (type !== undefined) {
     return { type, cast: facts.type === type ? "" : `::${facts.type}`, ...parametersOf(facts.oid, nullsOnly) }
   }
-  return { type: "text", cast: `::${facts.type}`, ...parametersOf(OID.text, Forms.write(facts, codec)) }
+  return {
+    type: "text",
+    cast: `::${facts.type}`,
+    ...parametersOf(OID.text, Forms.write(facts, codec), Forms.isNullDocument(facts))
+  }
 }

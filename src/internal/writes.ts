@@ -7,6 +7,7 @@ import { DetachedInstanceError, type NotPersistentError, type ObjectDeletedError
 import * as SessionState from "../SessionState.ts"
 import * as Collections from "./collections.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
+import * as Documents from "./documents.ts"
 import * as Entries from "./entries.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Input from "./input.ts"
@@ -15,6 +16,7 @@ import type { EntityMapping } from "./mapping.ts"
 import { knownKey } from "./operations.ts"
 import * as Parents from "./parents.ts"
 import * as Reads from "./reads.ts"
+import { same } from "./same.ts"
 
 export type AddError = Schema.SchemaError | DetachedInstanceError | ObjectDeletedError
 
@@ -215,23 +217,50 @@ const updateEntry = (
   { key, mapping, value }: SessionState.Entry,
   patch: Patch
 ): Effect.Effect<SessionState.Row, Schema.SchemaError> =>
-  Effect.mapEager(Input.update(mapping, patchOf(patch, value)), ({ defaults, values }) => {
-    if (mapping.deferred.some(({ field }) => Object.hasOwn(values, field))) defer(core, key, values)
-    const entry = SessionState.entryFor(unitOf(core), key)!
-    const fields = Object.keys(values)
-    const unit = Linking.came(unitOf(core), mapping, key.token, fields)
-    const before = Hydrate.unspoilt(mapping, entry.value, entry.committed, entry.changed)
-    const value = Hydrate.patched(mapping, before, values)
-    const next = SessionState.update(unit, entry, value, fields)
-    const stamps = Object.keys(defaults)
-    if (stamps.length === 0 || !isChanged(SessionState.entryFor(next, key)!)) {
-      changeUnit(core, () => next)
-      return value
-    }
-    const stamped = Hydrate.patched(mapping, value, defaults)
-    changeUnit(core, () => SessionState.update(unit, entry, stamped, [...fields, ...stamps]))
-    return stamped
+  Effect.flatMapEager(Input.update(mapping, patchOf(patch, value)), ({ defaults, values }) => {
+    const lost = lostIn(mapping, SessionState.entryFor(unitOf(core), key)!, values)
+    return lost === undefined
+      ? Effect.succeed(patched(core, key, mapping, values, defaults))
+      : Effect.fail(Input.fieldError(mapping, lost, new SchemaIssue.InvalidValue({ message: losesDigits })))
   })
+
+const losesDigits =
+  "the stored document has numbers that JavaScript does not hold exactly. Replace them with Query.update, or take " +
+  "Schema.String for the document's text"
+
+/** The field whose document would be written with other numbers than it has, which nobody has given. */
+const lostIn = (
+  mapping: EntityMapping,
+  entry: SessionState.Entry,
+  values: SessionState.Row
+): string | undefined =>
+  Object.keys(values).find((field) =>
+    mapping.byField.has(field) && Documents.isInexact(entry.value[field]) && !same(values[field], entry.value[field])
+  )
+
+const patched = (
+  core: Core,
+  key: IdentityKey.IdentityKey,
+  mapping: EntityMapping,
+  values: SessionState.Row,
+  defaults: SessionState.Row
+): SessionState.Row => {
+  if (mapping.deferred.some(({ field }) => Object.hasOwn(values, field))) defer(core, key, values)
+  const entry = SessionState.entryFor(unitOf(core), key)!
+  const fields = Object.keys(values)
+  const unit = Linking.came(unitOf(core), mapping, key.token, fields)
+  const before = Hydrate.unspoilt(mapping, entry.value, entry.committed, entry.changed)
+  const value = Hydrate.patched(mapping, before, values)
+  const next = SessionState.update(unit, entry, value, fields)
+  const stamps = Object.keys(defaults)
+  if (stamps.length === 0 || !isChanged(SessionState.entryFor(next, key)!)) {
+    changeUnit(core, () => next)
+    return value
+  }
+  const stamped = Hydrate.patched(mapping, value, defaults)
+  changeUnit(core, () => SessionState.update(unit, entry, stamped, [...fields, ...stamps]))
+  return stamped
+}
 
 /** Marks a row to be deleted. */
 export const remove = (
