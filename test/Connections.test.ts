@@ -148,6 +148,21 @@ describe("a server that has gone silent", () => {
       })
   )
 
+  onServer(
+    "to ROLLBACK is given up after some seconds, however long a statement may take",
+    1,
+    (wire) =>
+      Effect.gen(function*() {
+        const maker = (yield* SessionMaker).configure({ replyTimeout: "1 day" })
+        const hold = wire.hold("ROLLBACK")
+        const exit = yield* Effect.exit(maker.withTransaction(Effect.andThen(add("undone"), Effect.fail("no"))))
+        yield* hold.reached
+        assert.strictEqual(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined, "no")
+        yield* wholePool(1)
+        assert.deepStrictEqual(yield* labels, [])
+      })
+  )
+
   onServer("is given up five seconds after the time limit of a statement", 1, (wire) =>
     Effect.gen(function*() {
       const maker = yield* SessionMaker
@@ -161,6 +176,23 @@ describe("a server that has gone silent", () => {
       )
       yield* Effect.raceFirst(hold.reached, Fiber.await(fiber))
       isLost(yield* Effect.flip(Fiber.join(fiber)))
+      assert.deepStrictEqual(yield* labels, [])
+    }))
+})
+
+describe("a backend that is ended while it runs a statement", () => {
+  onServer("is a lost connection, whatever the client calls the error", 1, () =>
+    Effect.gen(function*() {
+      const maker = yield* SessionMaker
+      const sql = yield* SqlClient.SqlClient
+      const ended = maker.withTransaction(Effect.flatMap(Session, (session) =>
+        Effect.andThen(
+          Effect.andThen(session.add(Tag, { label: "lost" }), session.flush),
+          session.all(sql`SELECT pg_terminate_backend(pg_backend_pid())`)
+        )))
+      const error = yield* lostOf(ended)
+      assert.strictEqual(error._tag, "ConnectionError")
+      yield* wholePool(1)
       assert.deepStrictEqual(yield* labels, [])
     }))
 })

@@ -44,6 +44,27 @@ describe("one session for many fibers", () => {
       assert.deepStrictEqual((yield* names).toSorted(), wanted)
     }))
 
+  onServer("a savepoint keeps others out, also after an earlier one has ended", 5, () =>
+    Effect.gen(function*() {
+      yield* inTransaction(Effect.gen(function*() {
+        const session = yield* Session
+        const write = (name: string) => Effect.andThen(session.add(User, { name, email: null }), session.flush)
+        yield* session.withNested(write("earlier"))
+        const [inside, end] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+        const held = Effect.andThen(Deferred.succeed(inside, undefined), Deferred.await(end))
+        const undone = yield* start(Effect.exit(
+          session.withNested(Effect.andThen(Effect.andThen(write("undone"), held), Effect.fail("undo")))
+        ))
+        yield* Deferred.await(inside)
+        // With the lock of the level above in two hands, this would be a part of the savepoint.
+        const other = yield* start(write("kept"))
+        yield* Deferred.succeed(end, undefined)
+        yield* Fiber.await(undone)
+        yield* Fiber.join(other)
+      }))
+      assert.deepStrictEqual(yield* names, ["earlier", "kept"])
+    }))
+
   onServer("savepoints of twenty fibers are each kept or undone by themselves", 5, () =>
     Effect.gen(function*() {
       const wanted = Array.from({ length: 20 }, (_, index) => `user ${String(index).padStart(2, "0")}`)

@@ -42,9 +42,9 @@ const run = Effect.fnUntraced(function*(
 ) {
   const { admin, proxy, terminate } = lane
   const { outer, run, units: count = 1 } = programs[program]!
-  const { unit, units, watch } = makeUnits(count, enabled, proxy.passed)
+  const { runs, unit, units, watch } = makeUnits(count, enabled, proxy.passed)
   const options = outer === true ? {} : { confirmCommit: confirm }
-  const work = run({ session, maker, admin, options, unit, watch })
+  const work = run({ session, maker, admin, options, unit, runs, watch })
   let fiber: Fiber.Fiber<unknown, unknown> | undefined
   proxy.arm(step, (flight) =>
     kindOf(kind).fault(
@@ -185,6 +185,7 @@ const checked = Effect.fnUntraced(function*(lane: Lane, one: Case, ran: Ran, ses
   const kind = kindOf(one.kind)
   yield* lane.settled
   const ends = yield* endsOf(lane, one, ran)
+  lane.proxy.hear()
   yield* atRest(lane)
   yield* unlessSilent(kind, poolIsWhole(lane))
   const kept = yield* Checks.stateIsAsSaid(lane, ends, states)

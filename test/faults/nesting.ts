@@ -29,6 +29,10 @@ const inClient = (effect: Inner): Inner => Effect.flatMap(SqlClient.SqlClient, (
 
 const all = (...effects: ReadonlyArray<Inner>): Inner => Effect.forEach(effects, (effect) => effect, { discard: true })
 
+/** Without a generated key, which would depend on what came before. */
+const entry = (account: number): Inner =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) => sql`INSERT INTO entries (account_id, amount) VALUES (${account}, 1)`)
+
 /** A unit whose work is in a unit of a maker: its transaction is noted. */
 const outermost = (stage: Stage, work: Inner) =>
   stage.unit(
@@ -91,9 +95,12 @@ export const nesting: Readonly<Record<string, Program>> = {
   requiresNew: {
     units: 2,
     run: (stage) => {
-      const work = Effect.andThen(Effect.flatMap(Session, (session) => stage.watch(session, 1)), written("of its own"))
+      const work = Effect.andThen(Effect.flatMap(Session, (session) => stage.watch(session, 1)), entry(2))
       const inner = stage.maker.withTransaction(work, { ...stage.options, propagation: "requiresNew" })
-      return outermost(stage, all(written("before"), stage.unit(inner, 1), add("after")))
+      // What it commits stays where the outer unit fails: alone, it is what is left then.
+      return stage.runs(0)
+        ? outermost(stage, all(entry(1), stage.unit(inner, 1), entry(1)))
+        : stage.unit(inner, 1)
     }
   }
 }

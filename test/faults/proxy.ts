@@ -51,6 +51,8 @@ export interface Proxy {
   readonly onCancelled: (run: () => void) => void
   /** Whether a connection to a process is there. */
   readonly reaches: (pid: number) => boolean
+  /** Lets the server hear at last which silent connections have ended. */
+  readonly hear: () => void
   /** Ends all connections. */
   readonly cutAll: () => void
 }
@@ -84,7 +86,7 @@ const makeQueue = (deliver: (bytes: Buffer) => void) => {
   }
 }
 
-const makeLink = (url: URL, counter: Counter, links: Set<Link>): Duplex => {
+const makeLink = (url: URL, counter: Counter, links: Set<Link>, unheard: Set<Net.Socket>): Duplex => {
   const socket = Net.connect({ host: url.hostname, port: Number(url.port), noDelay: true })
   let silent = false
   let cancels = false
@@ -104,7 +106,9 @@ const makeLink = (url: URL, counter: Counter, links: Set<Link>): Duplex => {
     },
     destroy(error, done) {
       links.delete(link)
-      socket.destroy()
+      // The server hears nothing of it, and keeps its transaction.
+      if (silent) unheard.add(socket)
+      else socket.destroy()
       done(error)
     }
   })
@@ -189,6 +193,7 @@ const makeLink = (url: URL, counter: Counter, links: Set<Link>): Duplex => {
 /** Makes a proxy; all connections of a pool share it. */
 export const make = (): Proxy => {
   const links = new Set<Link>()
+  const unheard = new Set<Net.Socket>()
   const steps: Array<Step> = []
   let armed: { readonly number: number; readonly fault: (flight: Flight) => void } | undefined
   let onCancelled: (() => void) | undefined
@@ -206,7 +211,7 @@ export const make = (): Proxy => {
     }
   }
   return {
-    stream: (url) => makeLink(url, counter, links),
+    stream: (url) => makeLink(url, counter, links, unheard),
     arm: (number, fault) => {
       steps.length = 0
       onCancelled = undefined
@@ -221,6 +226,10 @@ export const make = (): Proxy => {
       onCancelled = run
     },
     reaches: (pid) => Array.from(links).some((link) => link.pid === pid),
+    hear: () => {
+      for (const socket of unheard) socket.destroy()
+      unheard.clear()
+    },
     cutAll: () => {
       for (const link of Array.from(links)) link.cut()
     }

@@ -29,6 +29,8 @@ export interface Stage {
   readonly options: { readonly confirmCommit?: boolean }
   /** Runs a unit, and notes how it ends. Most programs have one. */
   readonly unit: <A, E, R>(effect: Effect.Effect<A, E, R>, index?: number) => Effect.Effect<void, E, R>
+  /** Whether a unit is to run: without a fault, some of them do to see what they make of the database. */
+  readonly runs: (index: number) => boolean
   /** Notes the transaction that a session has open as that of a unit. */
   readonly watch: (session: SessionService, index?: number) => Effect.Effect<void>
 }
@@ -86,5 +88,5 @@ export const makeUnits = (count: number, enabled: ReadonlySet<number>, passed: (
     Effect.map(session.transaction, (transaction) => {
       units[index]!.handle = Option.getOrUndefined(transaction)
     })
-  return { units, unit, watch }
+  return { units, unit, watch, runs: (index: number) => enabled.has(index) }
 }
