@@ -15,6 +15,7 @@ import * as Entries from "./internal/entries.ts"
 import * as Genuine from "./internal/genuine.ts"
 import * as Linking from "./internal/linking.ts"
 import * as Mapping from "./internal/mapping.ts"
+import * as Named from "./internal/named.ts"
 import { same } from "./internal/same.ts"
 
 /**
@@ -117,6 +118,8 @@ export interface SessionState {
   readonly nextRef: number
   readonly epoch: number
   readonly entries: HashMap.HashMap<string, Entry>
+  /** The keys that rows have, by the tokens of other spellings of them, as the database has said. */
+  readonly spellings: HashMap.HashMap<string, IdentityKey.IdentityKey>
   readonly pending: HashMap.HashMap<number, Pending>
   /** The keys of refs whose rows are written and committed. */
   readonly refs: HashMap.HashMap<number, IdentityKey.IdentityKey>
@@ -172,6 +175,7 @@ export const empty: SessionState = {
   nextRef: 1,
   epoch: 0,
   entries: HashMap.empty(),
+  spellings: HashMap.empty(),
   pending: HashMap.empty(),
   refs: HashMap.empty(),
   newRefs: HashMap.empty(),
@@ -281,7 +285,7 @@ export const deletedEntries = (self: SessionState): ReadonlyArray<Entry> =>
  * @since 0.1.0
  */
 export const isDeleted = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
-  isMarked(self, key) || (Entries.isIn(self.tombstones, key) && !HashMap.has(self.entries, key.token))
+  isMarked(self, key) || (Entries.isIn(self.tombstones, Named.named(self, key)) && entryFor(self, key) === undefined)
 
 /**
  * Finds the key of a ref whose row is written.
@@ -299,7 +303,7 @@ export const keyOfRef = (self: SessionState, id: number): Option.Option<Identity
  * @since 0.1.0
  */
 export const entryFor = (self: SessionState, key: IdentityKey.IdentityKey): Entry | undefined =>
-  Option.getOrUndefined(HashMap.get(self.entries, key.token))
+  Option.getOrUndefined(HashMap.get(self.entries, Named.named(self, key).token))
 
 /**
  * Finds what a column ref stands for, once its row is written.
@@ -327,7 +331,8 @@ export const isExpired = (self: SessionState, entry: Entry): boolean => entry.ep
  * @category getters
  * @since 0.1.0
  */
-export const isMarked = (self: SessionState, key: IdentityKey.IdentityKey): boolean => Entries.isIn(self.deleted, key)
+export const isMarked = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
+  Entries.isIn(self.deleted, Named.named(self, key))
 
 /**
  * Compares two values of fields, an `Option` by what it holds.
@@ -345,7 +350,7 @@ export const sameValue = (left: unknown, right: unknown): boolean =>
  * @since 0.1.0
  */
 export const isDetached = (self: SessionState, key: IdentityKey.IdentityKey): boolean =>
-  Entries.isIn(self.detached, key) && !HashMap.has(self.entries, key.token)
+  Entries.isIn(self.detached, Named.named(self, key)) && entryFor(self, key) === undefined
 
 /**
  * Tells whether a ref was expunged by hand.
@@ -534,14 +539,9 @@ export const expunge = (self: SessionState, key: IdentityKey.IdentityKey): Sessi
   entries: HashMap.remove(self.entries, key.token),
   dirty: HashSet.remove(self.dirty, key.token),
   deleted: HashSet.remove(self.deleted, key.token),
-  collections: forgetCollections(self, key),
+  collections: Collections.withoutRow(self, key),
   ...Linking.withoutLinks(self, key.token)
 })
-
-const forgetCollections = (self: SessionState, key: IdentityKey.IdentityKey): SessionState["collections"] => {
-  const entry = entryFor(self, key)
-  return entry === undefined ? self.collections : Collections.forget(self.collections, entry.mapping, key.token)
-}
 
 /**
  * Forgets a row by hand: a snapshot of it is detached until the row is held again.
@@ -787,4 +787,4 @@ export const forgotten = (self: SessionState): SessionState => ({ ...empty, next
  * @since 0.1.0
  */
 export const find = (self: SessionState, key: IdentityKey.IdentityKey): Option.Option<Entry> =>
-  isMarked(self, key) ? Option.none() : HashMap.get(self.entries, key.token)
+  isMarked(self, key) ? Option.none() : HashMap.get(self.entries, Named.named(self, key).token)

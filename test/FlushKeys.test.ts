@@ -187,6 +187,7 @@ const facts = (more: Partial<Catalog.TableFacts> = {}, id: Partial<Catalog.Colum
     notNull: true,
     exact: true,
     comparable: true,
+    spelling: "one",
     generated: false,
     sequence: false
   })

@@ -217,6 +217,68 @@ for (const [name, client] of [["PGlite", embedded(tables)], ["a server", server(
         assert.throws(() => Query.cursor({ id: 1 }), /a row of an entity/)
       })))
 
+    it.effect("a cursor that holds a key alone goes on where its row stands, and fails once that is gone", () =>
+      withSession(Effect.fnUntraced(function*(session) {
+        const sql = yield* SqlClient.SqlClient
+        yield* posts(6)
+        for (const desc of [false, true]) {
+          const all = Query.select(Post).pipe(
+            Query.orderBy(({ createdAt, id }) => desc ? [createdAt.desc, id] : [createdAt, id])
+          )
+          // A row that a page has held knows the order of that page.
+          yield* session.expungeAll
+          const rows = yield* session.all(all)
+          const cursor = Query.cursor(rows[2]!)
+          const page = session.all(
+            Query.select(Post).pipe(
+              Query.keyset({ orderBy: [{ field: "createdAt", desc }, "id"], limit: 9, after: cursor })
+            )
+          )
+          assert.deepStrictEqual(yield* page, rows.slice(3))
+          yield* session.execute(sql`DELETE FROM posts WHERE id = ${rows[2]!.id}`)
+          const error = yield* Effect.flip(page)
+          assert.strictEqual(error._tag, "SchemaError")
+          assert.match(error.message, /row that is gone/)
+        }
+      })))
+
+    it.effect("rows that one addAll has given the same default are on one page each", () =>
+      withSession(Effect.fnUntraced(function*(session) {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`DELETE FROM posts`
+        yield* session.addAll(Post, Array.from({ length: 10 }, (_, index) => ({ title: `post ${index}` })))
+        for (const desc of [false, true]) {
+          const sizes: Array<number> = []
+          const seen = new Set<number>()
+          let after: Post | undefined
+          do {
+            const page: ReadonlyArray<Post> = yield* session.all(
+              Query.select(Post).pipe(
+                Query.keyset({ orderBy: [{ field: "createdAt", desc }, { field: "id", desc }], limit: 4, after })
+              )
+            )
+            sizes.push(page.length)
+            for (const { id } of page) seen.add(id)
+            after = page.at(-1)
+          } while (after !== undefined && sizes.length < 9)
+          assert.deepStrictEqual([sizes, seen.size], [[4, 4, 2, 0], 10])
+        }
+      })))
+
+    it.effect("two columns, and a sub-query, compare all microseconds", () =>
+      withSession(Effect.fnUntraced(function*(session) {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`DELETE FROM moments`
+        yield* sql`INSERT INTO moments (id, at, exact) VALUES
+          (1, '2024-01-01 00:00:00.0001+00', '2024-01-01 00:00:00.0001+00'),
+          (2, '2024-01-01 00:00:00.0002+00', '2024-01-01 00:00:00.0003+00')`
+        const found = (of: (columns: Expression.Columns<Moment>) => Statement.Fragment) =>
+          Effect.map(session.all(Query.where(Query.select(Moment), of)), Arr.map(({ id }) => id))
+        assert.deepStrictEqual(yield* found(({ at, exact }) => at.eq(exact as never)), [1])
+        const others = Query.select(Moment).pipe(Query.columns(({ exact }) => ({ exact })))
+        assert.deepStrictEqual(yield* found(({ at }) => at.in(others as never)), [1])
+      })))
+
     it.effect("a cursor holds the key and the order of its row, and nothing else", () =>
       withSession(Effect.fnUntraced(function*(session) {
         yield* posts(1)

@@ -31,10 +31,14 @@ export interface ColumnFacts {
   readonly exact: boolean
   /** The type has an `=` that compares all of a value. */
   readonly comparable: boolean
+  /** How many texts one value may have, as far as `=` goes: one, that of a uuid, or many. */
+  readonly spelling: Spelling
   readonly generated: boolean
   /** The default is a rising sequence of the column: values grow in the order in which rows are inserted. */
   readonly sequence: boolean
 }
+
+type Spelling = "one" | "uuid" | "many"
 
 export interface TableFacts {
   /** The codecs of the client, where it has its own. */
@@ -142,13 +146,15 @@ SELECT w.ord::int4, c.relkind::text, c.relhasrules, current_setting('server_vers
     WHERE k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])))::text
     FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid
     AND i.indpred IS NULL AND i.indexprs IS NULL) END,
-  CASE WHEN a.attnum = 1 THEN ${markOf("c.oid")} END
+  CASE WHEN a.attnum = 1 THEN ${markOf("c.oid")} END,
+  coalesce(NOT l.collisdeterministic, false)
 FROM unnest($1::text[]) WITH ORDINALITY AS w(name, ord)
 JOIN pg_class c ON c.oid = to_regclass(w.name)
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
 JOIN LATERAL (${baseOf("p.oid = t.oid")}) AS b ON true
 LEFT JOIN LATERAL (${baseOf("p.oid = b.typelem AND p.typarray = b.oid")}) AS e ON true
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 ORDER BY 1, a.attnum`
 
@@ -173,7 +179,8 @@ type FactsRow = readonly [
   generated: boolean,
   sequence: boolean,
   unique: string | null,
-  mark: string | null
+  mark: string | null,
+  varies: boolean
 ]
 
 /** json, xml, and what compares by its size (8.8 in the PostgreSQL manual), with their arrays: their text says all. */
@@ -198,6 +205,32 @@ const incomparable: ReadonlySet<number> = new Set([
   719
 ])
 
+/** bool, bytea, char, name, integers, text, oid, floats, varchar, dates and times, addresses. */
+const spelledOnce: ReadonlySet<number> = new Set([
+  16,
+  17,
+  18,
+  19,
+  20,
+  21,
+  23,
+  25,
+  26,
+  700,
+  701,
+  829,
+  650,
+  869,
+  1043,
+  1082,
+  1083,
+  1114,
+  1184
+])
+
+const spellingOf = (oid: number, isEnum: boolean, varies: boolean): Spelling =>
+  varies ? "many" : isEnum || spelledOnce.has(oid) ? "one" : oid === 2950 ? "uuid" : "many"
+
 /** bool, int2, int4, text, varchar, float8: what is read is what was written. */
 const exactTypes: ReadonlySet<number> = new Set([16, 21, 23, 25, 1043, 701])
 
@@ -217,7 +250,10 @@ const columnFacts = (row: FactsRow): ColumnFacts => {
     notNull,
     constrained,
     generated,
-    sequence
+    sequence,
+    ,
+    ,
+    varies
   ] = typed(row)
   return {
     type,
@@ -232,6 +268,7 @@ const columnFacts = (row: FactsRow): ColumnFacts => {
     notNull,
     exact: exactTypes.has(oid) && (!constrained || oid === 1043),
     comparable: !incomparable.has(oid),
+    spelling: spellingOf(oid, isEnum, varies),
     generated,
     sequence
   }

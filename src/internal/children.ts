@@ -6,6 +6,7 @@ import * as SessionState from "../SessionState.ts"
 import * as Collections from "./collections.ts"
 import * as Linking from "./linking.ts"
 import { asKey, type EntityMapping, type ForeignKey } from "./mapping.ts"
+import * as Named from "./named.ts"
 
 /** What a value of a row is, where it is known before the flush: of a ref, what its row has. */
 export const knownValue = (state: SessionState.SessionState, value: unknown): unknown => {
@@ -49,7 +50,7 @@ export const leadsTo = (
     if (known === undefined) return undefined
     values.push(asKey(foreignKey, index, known))
   }
-  return { _tag: "Key", key: IdentityKey.make(foreignKey.target, values) }
+  return { _tag: "Key", key: Named.named(state, IdentityKey.make(foreignKey.target, values)) }
 }
 
 /** The id of the subject that a foreign key leads to; undefined where it leads nowhere. */

@@ -13,7 +13,7 @@ export type Errors = Array<Schema.SchemaError | QueryError>
  * Encodes a value that a program compares a column with: one that is not of its field is an error, not SQL. The checks of
  * the field are not asked: a row that breaks one can be found.
  */
-const encode = (
+export const encode = (
   mapping: EntityMapping,
   column: Column,
   value: unknown

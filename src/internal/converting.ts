@@ -10,12 +10,18 @@ const alike = (encoded: unknown): ReadonlyArray<unknown> => {
       return Number.isInteger(encoded) ? [encoded, BigInt(encoded), String(encoded)] : [encoded, String(encoded)]
     case "bigint":
       return [encoded, ...(BigInt.asIntN(53, encoded) === encoded ? [Number(encoded)] : []), String(encoded)]
-    case "string":
-      return /^-?\d+$/.test(encoded) ? [encoded, ...alike(BigInt(encoded))] : [encoded]
+    case "string": {
+      const whole = /^(-?\d+)(?:\.0*)?$/.exec(encoded)
+      return whole === null ? [encoded] : [encoded, ...alike(BigInt(whole[1]!))]
+    }
     default:
       return [encoded]
   }
 }
+
+/** What the driver gives of a column that refers to another one, as it would give it of that one. */
+export const alikeFor = ({ isPlain, read }: Codec.Reading, encoded: unknown): unknown =>
+  isPlain(encoded) ? encoded : alike(encoded).find((one) => Result.isSuccess(read(one))) ?? encoded
 
 /** A value of one schema as another has it; what no schema knows stays what it is. */
 export const convert = (from: Codec.Codec, to: Codec.Codec, value: unknown): unknown => {

@@ -7,6 +7,7 @@ import type * as SessionState from "../SessionState.ts"
 import * as Conditional from "./conditional.ts"
 import * as Genuine from "./genuine.ts"
 import { asKey, type Column, type EntityMapping, type ForeignKey } from "./mapping.ts"
+import * as Named from "./named.ts"
 import type { Delete, Insert, Operation, Update } from "./operations.ts"
 
 /** Operations by the token of a key. */
@@ -58,13 +59,17 @@ const valuesOf = (
 }
 
 const keyOfForeign = (
+  { state }: Context,
   foreignKey: ForeignKey,
   row: SessionState.Row
 ): IdentityKey.IdentityKey | undefined => {
   const values = valuesOf(foreignKey.columns, row)
   return values === undefined
     ? undefined
-    : IdentityKey.make(foreignKey.target, values.map((value, index) => asKey(foreignKey, index, value)))
+    : Named.named(
+      state,
+      IdentityKey.make(foreignKey.target, values.map((value, index) => asKey(foreignKey, index, value)))
+    )
 }
 
 const uniqueKey = (
@@ -110,7 +115,7 @@ const foreignKeys = (context: Context, to: Insert | Update): void => {
   for (const foreignKey of to.mapping.foreignKeys) {
     if (!foreignKey.columns.some((column) => to.columns.includes(column))) continue
     const row = to._tag === "Update" && to.ref === undefined ? { ...to.entry!.value, ...to.values } : to.values
-    const key = keyOfForeign(foreignKey, row)
+    const key = keyOfForeign(context, foreignKey, row)
     const from = key === undefined ? undefined : context.known.get(key.token)
     if (from?._tag === "Insert" && from !== to && context.isWanted(from, to)) {
       context.edges.push({
@@ -129,7 +134,7 @@ const referenced = (context: Context, from: Update | Delete, entry: SessionState
     if (from._tag === "Update" && !foreignKey.columns.some((column) => from.columns.includes(column))) continue
     // One DELETE of rows of one table may hold parents and children: PostgreSQL checks the constraint at its end.
     if (from._tag === "Delete" && foreignKey.target === from.mapping.name) continue
-    const key = keyOfForeign(foreignKey, entry.committed)
+    const key = keyOfForeign(context, foreignKey, entry.committed)
     const to = key === undefined ? undefined : context.deletes.get(key.token)
     if (to !== undefined && context.isWanted(from, to)) {
       context.edges.push({ from, to, reason: { _tag: "Referenced", columns: foreignKey.columns } })
@@ -192,7 +197,7 @@ const contextOf = (
   for (const operation of operations) {
     if (operation._tag === "Insert") {
       pending.set(operation.pending.ref.id, operation)
-      if (operation.known !== undefined) known.set(operation.known.token, operation)
+      if (operation.known !== undefined) known.set(Named.named(state, operation.known).token, operation)
     } else if (operation._tag === "Delete") {
       deletes.set(operation.entry.key.token, operation)
     } else if (operation.ref !== undefined) pending.set(operation.ref.id, operation)

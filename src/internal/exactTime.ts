@@ -43,7 +43,8 @@ class Exact extends Given {
 
 const isObject = (u: unknown): u is object => typeof u === "object" && u !== null
 
-const inside = (value: unknown): unknown => Genuine.isOption(value) ? Option.getOrNull(value) : value
+const inside = (value: unknown): unknown =>
+  value instanceof Date || !Genuine.isOption(value) ? value : Option.getOrNull(value)
 
 /** The microseconds beyond a value's milliseconds; undefined where nobody has read them. */
 export const restOf = (value: unknown): number | undefined => {
@@ -52,9 +53,9 @@ export const restOf = (value: unknown): number | undefined => {
 }
 
 /** Lets a value keep its microseconds. */
-export const keep = (value: unknown, rest: unknown): void => {
+const keep = (value: unknown, rest: number): void => {
   const held = inside(value)
-  if (isObject(held) && typeof rest === "number") Exact.set(held, rest)
+  if (isObject(held)) Exact.set(held, rest)
 }
 
 /** Lets what a schema has made of a value keep its microseconds. */
@@ -144,9 +145,22 @@ export const isExact = (ast: SchemaAST.AST): boolean =>
 
 const from2000 = "'2000-01-01 00:00:00+00'"
 
-/** What the driver cuts off a column. Nothing can be taken from an infinite time before PostgreSQL 17. */
-export const restSql = (column: string): string =>
-  `CASE WHEN isfinite(${column}) THEN date_part('microseconds', ${column} - ${from2000})::int4 % 1000 END`
+/**
+ * What a column has below its milliseconds, as a number below 0 before 2000. A `date`, of which a client may make a `Date`,
+ * has nothing there; an infinite time has NULL.
+ */
+export const restSql = (column: string): string => {
+  const below = `date_part('microseconds', ${column})::int4 % 1000`
+  return `CASE WHEN ${column} < ${from2000} THEN -1 - ${below} ELSE ${below} END`
+}
+
+/** What the driver has cut off, of that number. */
+const restIn = (below: number): number => below >= 0 ? below : below === -1 ? 0 : -1001 - below
+
+/** Lets a value that was read keep its microseconds. */
+export const keepRead = (value: unknown, below: unknown): void => {
+  if (value instanceof Date && typeof below === "number") Exact.set(value, restIn(below))
+}
 
 /** The milliseconds since 2000 of a column, cut as the driver cuts. */
 export const cutSql = (column: string): string => `trunc((extract(epoch FROM ${column}) - ${origin / 1000}) * 1000)`

@@ -23,6 +23,7 @@ import { outlivedError } from "./places.ts"
 import * as Reacting from "./reacting.ts"
 import * as RelationRows from "./relationRows.ts"
 import * as Rereading from "./rereading.ts"
+import * as Spellings from "./spellings.ts"
 import * as Stamps from "./stamps.ts"
 import * as StepErrors from "./stepErrors.ts"
 import { insert, type Progress, remove, type StepError, update, writtenOf } from "./steps.ts"
@@ -128,7 +129,7 @@ const written = (
   core: Core,
   begin: Effect.Effect<unknown, SqlError.SqlError | SessionEventError | UsageError>
 ): Effect.Effect<void, StepError | QueryError | SessionEventError | UsageError> =>
-  Effect.flatMap(decided(core, begin), ({ passive, state }) => {
+  Effect.flatMap(Effect.andThen(Spellings.settleUnit(core, begin), decided(core, begin)), ({ passive, state }) => {
     const before = unitOf(core)
     return Effect.flatMap(Effect.fromResult(FlushPlan.make(state, core.registry)), (plan) => {
       const run = execute(core, state, passive, plan)

@@ -43,10 +43,31 @@ export const behind = (target: Target, { after, orders }: Keyset): ReadonlyArray
   if (row === undefined) return []
   const places = orders.map((order) => placeOf(target, order, row, typeof after === "string"))
   return [
+    ...(isOfKey(orders, after, row) ? [isThere(target, row)] : []),
     Expression.or(
       places.map(({ after }, index) => Expression.and([...places.slice(0, index).map(({ same }) => same), after]))
     )
   ]
+}
+
+/** Says that a cursor holds no more than the key of its row, which says where that is. */
+const isOfKey = (orders: Keyset["orders"], after: unknown, row: Row): boolean =>
+  typeof after === "string" && orders.some(({ field }) => row[field] === undefined)
+
+const isThere = (target: Target, row: Row): Condition =>
+  Genuine.written([literal("EXISTS "), ...keyed(target, [literal("1")], row, [])])
+
+/** Whether the row of a cursor that holds its key alone is still there; none for all others. */
+export const probe = (
+  known: Known,
+  mapping: EntityMapping,
+  { after, orders }: Keyset
+): Statement.Fragment | undefined => {
+  const row = typeof after === "string"
+    ? Option.getOrUndefined(R.getSuccess(Position.parse(mapping, orders, after)))
+    : undefined
+  if (row === undefined || !isOfKey(orders, after, row)) return undefined
+  return Genuine.written([literal("SELECT "), ...isThere({ known, mapping, columns: {}, errors: [] }, row).segments])
 }
 
 const refused = ({ errors, mapping }: Target, message: string): undefined => {
@@ -153,25 +174,35 @@ const lookUp = (
   ends: Ranges.Ends | undefined,
   row: Row
 ): Ranges.End | undefined => {
-  const { mapping } = target
-  if (mapping.key.some(({ field }) => row[field] === undefined)) return undefined
-  const named = (name: string): ReadonlyArray<Statement.Segment> => [literal(`k.${name}`)]
-  const conditions = mapping.key.flatMap((key) => {
-    const date = key.codec.cuts ? Comparing.cut(mapping, key, row[key.field], target.errors) : undefined
-    const condition = date === undefined || date === null
-      ? [
-        literal(`k.${key.quoted} = `),
-        Statement.parameter(
-          Comparing.orReport(Comparing.check(target.known, mapping, key, row[key.field]), target.errors)
-        )
-      ]
-      : Ranges.within(named(key.quoted), Ranges.endsOf(ExactTime.rangeOf(date)))
-    return [...condition, literal(" AND ")]
+  if (target.mapping.key.some(({ field }) => row[field] === undefined)) return undefined
+  const name = [literal(`k.${column.quoted}`)]
+  return keyed(target, name, row, ends === undefined ? [] : [literal(" AND "), ...Ranges.within(name, ends)])
+}
+
+/** The SELECT of what the row of a key has. */
+const keyed = (
+  { errors, known, mapping }: Target,
+  what: ReadonlyArray<Statement.Segment>,
+  row: Row,
+  more: ReadonlyArray<Statement.Segment>
+): Ranges.End => {
+  const conditions = mapping.key.flatMap((key, index) => {
+    const name = `k.${key.quoted}`
+    const value = row[key.field]
+    const date = key.codec.cuts ? Comparing.cut(mapping, key, value, errors) : undefined
+    const and = index === 0 ? [] : [literal(" AND ")]
+    if (date instanceof Date && ExactTime.restOf(date) === undefined) {
+      return [...and, ...Ranges.within([literal(name)], Ranges.endsOf(ExactTime.rangeOf(date)))]
+    }
+    const parameter = Comparing.orReport(Comparing.check(known, mapping, key, value), errors)
+    return [...and, literal(`${name} = `), Statement.parameter(parameter)]
   })
   return [
-    literal(`(SELECT k.${column.quoted} FROM ${mapping.table} AS k WHERE `),
+    literal("(SELECT "),
+    ...what,
+    literal(` FROM ${mapping.table} AS k WHERE `),
     ...conditions,
-    ...(ends === undefined ? [literal("TRUE")] : Ranges.within(named(column.quoted), ends)),
+    ...more,
     literal(" LIMIT 1)")
   ]
 }

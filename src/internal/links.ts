@@ -6,6 +6,7 @@ import type * as Relation from "../Relation.ts"
 import { FlushError, MappingError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import { knownValue, leadsTo, parentOfEntry, parentOfPending, parentOfSubject } from "./children.ts"
+import * as Collections from "./collections.ts"
 import { changeUnit, type Core, unitOf } from "./core.ts"
 import * as Hydrate from "./hydrate.ts"
 import * as Linking from "./linking.ts"
@@ -15,6 +16,7 @@ import { absent, nullableOf } from "./nulls.ts"
 import * as Parents from "./parents.ts"
 import * as Reads from "./reads.ts"
 import * as RelationRows from "./relationRows.ts"
+import * as Spellings from "./spellings.ts"
 
 export type LinkError = Loading.LoadError
 
@@ -197,7 +199,7 @@ const linkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignKey
   LinkError
 > {
   const { child, parent } = sidesOf(ends)
-  const isLinked = idOf(parent) === (yield* parentNow(core, child, foreignKey))
+  const isLinked = yield* isChild(core, child, foreignKey, parent)
   const values = isLinked ? undefined : yield* leading(core, foreignKey, child, parent)
   if (foreignKey.owner?.single === true) yield* displace(core, foreignKey, subjectOf(parent), subjectOf(child))
   if (values === undefined) changeUnit(core, (unit) => Linking.kept(unit, foreignKey, subjectOf(child)))
@@ -216,12 +218,34 @@ const parentNow = (
     ? Effect.sync(() => parentOfPending(unitOf(core), foreignKey, child.pending))
     : Effect.map(known(core, child), (entry) => parentOfEntry(unitOf(core), foreignKey, entry))
 
+/** The key that a child leads by, as far as it is a key and not a ref. */
+const keyNow = (core: Core, child: Reads.Resolved, foreignKey: ForeignKey): IdentityKey.IdentityKey | undefined => {
+  const row = child._tag === "Pending" ? child.pending.values : SessionState.entryFor(unitOf(core), child.key)?.value
+  if (row === undefined || foreignKey.columns.some(({ field }) => Entity.isColumnRef(row[field]))) return undefined
+  return Collections.keyIn(foreignKey, row)
+}
+
+/** Says that a child leads to a parent. Where their keys have other texts, only the database may know it. */
+const isChild = Effect.fnUntraced(function*(
+  core: Core,
+  child: Reads.Resolved,
+  foreignKey: ForeignKey,
+  parent: Reads.Resolved
+): Effect.fn.Return<boolean, Reads.CurrentError> {
+  const before = yield* parentNow(core, child, foreignKey)
+  if (before === idOf(parent) || parent._tag === "Pending") return before === idOf(parent)
+  const key = keyNow(core, child, foreignKey)
+  if (key === undefined || !Spellings.mayVary(parent.mapping)) return false
+  yield* Spellings.settle(core, parent.mapping, [key])
+  return idOf(parent) === (yield* parentNow(core, child, foreignKey))
+})
+
 const unlinkByKey = Effect.fnUntraced(function*(core: Core, ends: Ends, foreignKey: ForeignKey): Effect.fn.Return<
   void,
   LinkError
 > {
   const { child, parent } = sidesOf(ends)
-  if (idOf(parent) !== (yield* parentNow(core, child, foreignKey))) return
+  if (!(yield* isChild(core, child, foreignKey, parent))) return
   const orphans = foreignKey.owner?.cascade === "delete-orphan"
   // A child that must have a parent can lose it only with its row, and only where the parent's side says so.
   const mayGo = orphans && ends.relation.kind !== "manyToOne"

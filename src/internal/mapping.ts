@@ -251,7 +251,7 @@ export const keepRests = (
   if (times.length === 0) return
   const rests = offset + columns.length
   for (const row of rows) {
-    for (let index = 0; index < times.length; index++) ExactTime.keep(row[times[index]!], row[rests + index])
+    for (let index = 0; index < times.length; index++) ExactTime.keepRead(row[times[index]!], row[rests + index])
   }
 }
 

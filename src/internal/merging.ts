@@ -17,6 +17,7 @@ import * as Links from "./links.ts"
 import * as Loading from "./loading.ts"
 import { type EntityMapping, keyOf, type MappedRelation, writtenColumn } from "./mapping.ts"
 import { followed, isAbsent, keyIn, readAll, single } from "./mergeValues.ts"
+import * as Named from "./named.ts"
 import { absent } from "./nulls.ts"
 import { knownKey } from "./operations.ts"
 import * as Reads from "./reads.ts"
@@ -334,7 +335,7 @@ const merged = Effect.fnUntraced(function*(
   const ref = yield* self.load
     ? found(self, mapping, key, value, owners, foreign)
     : trusted(self, mapping, key, value)
-  if (key !== undefined) self.rows.set(key.token, ref)
+  if (key !== undefined) self.rows.set(Named.named(unitOf(self.core), key).token, ref)
   return ref
 })
 
@@ -349,7 +350,7 @@ const found = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Ref, Failure> {
   const { core } = self
   if (key === undefined) return yield* inserted(self, mapping, value, foreign)
-  const known = self.rows.get(key.token) ?? pendingOf(core, mapping, key)
+  const known = self.rows.get(Named.named(unitOf(core), key).token) ?? pendingOf(core, mapping, key)
   if (known !== undefined && HashMap.has(unitOf(core).pending, known.id)) {
     yield* Writes.update(core, known, Input.patchable(mapping, fieldsOf(mapping, value)))
     yield* linkOwners(self, known, owners)

@@ -6,6 +6,7 @@ import { FlushError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
 import * as Children from "./children.ts"
 import { asField, type Column, type EntityMapping, keyOf } from "./mapping.ts"
+import * as Named from "./named.ts"
 
 export interface Insert {
   readonly _tag: "Insert"
@@ -83,7 +84,12 @@ export const knownKey = (
 
 /** The keys that pending rows take, by their tokens. */
 export const takenKeys = (state: SessionState.SessionState): ReadonlySet<string> =>
-  new Set(SessionState.pendingRows(state).flatMap((pending) => knownKey(state, pending)?.token ?? []))
+  new Set(
+    SessionState.pendingRows(state).flatMap((pending) => {
+      const key = knownKey(state, pending)
+      return key === undefined ? [] : Named.named(state, key).token
+    })
+  )
 
 const writtenColumns = ({ columns, deferred }: EntityMapping): ReadonlyArray<Column> =>
   deferred.length === 0 ? columns : [...columns, ...deferred]
@@ -206,7 +212,8 @@ export const collect = (
   const taken = new Set<string>()
   for (const added of SessionState.pendingRows(state)) {
     const pending = SessionState.withWritten(state, added)
-    const known = knownKey(state, pending)
+    const given = knownKey(state, pending)
+    const known = given === undefined ? undefined : Named.named(state, given)
     if (known === undefined) {
       operations.push(new NewRow(pending, known))
       continue

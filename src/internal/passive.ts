@@ -33,7 +33,7 @@ export const settled = (
   const gone = new Set(deleted.map(({ key }) => key.token))
   const indirect = below(Array.from(passive, ({ child }) => child), registry)
   const leadsToGone = ({ mapping, value }: SessionState.Entry): boolean =>
-    mapping.foreignKeys.some((key) => passive.has(key) && gone.has(Collections.keyIn(key, value)?.token ?? ""))
+    mapping.foreignKeys.some((key) => passive.has(key) && gone.has(Collections.keyOf(state, key, value)?.token ?? ""))
   return expired(state, (entry) => indirect.has(entry.mapping.name) || leadsToGone(entry))
 }
 

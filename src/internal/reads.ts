@@ -16,7 +16,7 @@ import {
   type UsageError
 } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { attachRead } from "./attach.ts"
+import { type Attached, attachRead } from "./attach.ts"
 import * as Comparing from "./comparing.ts"
 import { ensureKnown, onConnection, values } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
@@ -24,6 +24,7 @@ import * as Events from "./events.ts"
 import * as Forms from "./forms.ts"
 import { ensureBegun, flush, flushRows } from "./levels.ts"
 import { type Column, type EntityMapping, keyOf } from "./mapping.ts"
+import * as Named from "./named.ts"
 import { knownKey } from "./operations.ts"
 import * as Partly from "./partly.ts"
 import * as Rereading from "./rereading.ts"
@@ -130,15 +131,25 @@ const hooked = Effect.fnUntraced(function*(
 
 interface ReloadOptions {
   readonly lock?: Query.LockOptions | undefined
+  /** What the session holds of the row stays: it is spelled otherwise than the key, or else it is not held. */
+  readonly keep?: boolean | undefined
   readonly unchecked?: boolean | undefined
 }
 
-/** Reads one row now. A row that is gone leaves the map. */
+/** A row that is gone leaves the map; so does one that is spelled otherwise now. */
+const renamed = (core: Core, key: IdentityKey.IdentityKey, stored: IdentityKey.IdentityKey | undefined): void =>
+  changeUnit(core, (unit) => {
+    const { token } = Named.named(unit, key)
+    const left = stored?.token === token ? unit : SessionState.expunge(unit, Named.named(unit, key))
+    return stored === undefined ? left : Named.spelled(left, [[key, stored]])
+  })
+
+/** Reads one row now. */
 export const reload = Effect.fnUntraced(function*(
   core: Core,
   mapping: EntityMapping,
   key: IdentityKey.IdentityKey,
-  { lock, unchecked }: ReloadOptions = {}
+  { keep = false, lock, unchecked }: ReloadOptions = {}
 ): Effect.fn.Return<
   Option.Option<SessionState.Row>,
   SqlError.SqlError | Schema.SchemaError | QueryError | SessionEventError | UsageError
@@ -152,9 +163,11 @@ export const reload = Effect.fnUntraced(function*(
     ? yield* values(core, SelectSql.byKey(core.known, mapping, lock), parameters)
     : yield* rowsByHook(core, mapping, key, lock)
   const batch = SessionState.entryFor(unitOf(core), key)?.batch
-  const found = yield* attachRead(core, mapping, rows, { populateExisting: true, batch, unchecked })
-  if (found.length === 0) changeUnit(core, (unit) => SessionState.expunge(unit, key))
-  return Option.fromUndefinedOr(found[0]?.value)
+  const [found] = yield* attachRead(core, mapping, rows, { populateExisting: !keep, batch, unchecked })
+  if (found === undefined || found.key.token !== key.token) renamed(core, key, found?.key)
+  return found === undefined || SessionState.isDeleted(unitOf(core), found.key)
+    ? Option.none()
+    : Option.some(found.value)
 })
 
 export interface GetOptions extends Partial<Query.LockOptions> {
@@ -168,16 +181,21 @@ export const reloadAll = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   keys: ReadonlyArray<IdentityKey.IdentityKey>,
   batch: SessionState.Batch | undefined
-): Effect.fn.Return<void, SqlError.SqlError | Schema.SchemaError | QueryError | SessionEventError | UsageError> {
+): Effect.fn.Return<
+  ReadonlyArray<Attached>,
+  SqlError.SqlError | Schema.SchemaError | QueryError | SessionEventError | UsageError
+> {
   yield* ensureKnown(core, mapping)
   yield* beginFor(core, false)
   if (core.events.beforeExecute === undefined) return yield* Rereading.byKeys(core, mapping, keys, batch)
+  const all: Array<ReadonlyArray<Attached>> = []
   for (const chunk of Arr.chunksOf(keys, 1000)) {
     const of = (columns: Columns) => Expression.or(chunk.map((key) => isKey(mapping, columns, key)))
     const fragment = yield* hooked(core, mapping, of)
     const rows = yield* onConnection(core, statementOf(core.sql, fragment).values)
-    yield* attachRead(core, mapping, rows, { batch })
+    all.push(yield* attachRead(core, mapping, rows, { batch }))
   }
+  return all.flat()
 })
 
 /** What the map has of a row. One whose foreign key waits for a pending row is known after the flush. */
@@ -205,33 +223,37 @@ const fetch = (
       .map((other) => [other.token, other])
   )
   const others = Array.from(wanted.values()).filter(({ token }) => token !== key.token)
+  const alone = reload(core, mapping, key, { keep: true })
   if (others.length === 0) {
-    return Effect.tap(
-      reload(core, mapping, key),
-      (found) =>
-        Effect.sync(() =>
-          Option.isNone(found) &&
-          Wanted.markAbsent(core.wanted, mapping.name, core.turns.count, ({ token }) => token === key.token)
-        )
-    )
+    return Effect.tap(alone, (found) =>
+      Effect.sync(() =>
+        Option.isNone(found) &&
+        Wanted.markAbsent(core.wanted, mapping.name, core.turns.count, ({ token }) => token === key.token)
+      ))
   }
-  const together = Effect.map(reloadAll(core, mapping, [key, ...others], undefined), () => {
-    Wanted.markAbsent(
-      core.wanted,
-      mapping.name,
-      core.turns.count,
-      (other) => wanted.has(other.token) && inMemory(core, other, true) === "unknown"
-    )
-    const found = inMemory(core, key, true)
-    if (typeof found !== "string") return Option.some(found)
-    changeUnit(core, (unit) => SessionState.expunge(unit, key))
-    return Option.none()
-  })
+  const asked = new Set([key.token, ...others.map(({ token }) => token)])
+  const together: Effect.Effect<Option.Option<SessionState.Row>, ReadError> = Effect.flatMap(
+    reloadAll(core, mapping, [key, ...others], undefined),
+    (rows) => {
+      // A row that none of the keys spells may be that of any.
+      if (rows.some(({ key }) => !asked.has(key.token))) return alone
+      Wanted.markAbsent(
+        core.wanted,
+        mapping.name,
+        core.turns.count,
+        (other) => wanted.has(other.token) && inMemory(core, other, true) === "unknown"
+      )
+      const found = inMemory(core, key, true)
+      if (typeof found !== "string") return Effect.succeedSome(found)
+      renamed(core, key, undefined)
+      return Effect.succeedNone
+    }
+  )
   // What another fiber asks for may be a row that cannot be read, or what the database refuses: in a transaction there is
   // no second try after that.
   return stateOf(core).frames.length > 0
-    ? Effect.catchTag(together, "SchemaError", () => reload(core, mapping, key))
-    : Effect.catch(together, () => reload(core, mapping, key))
+    ? Effect.catchTag(together, "SchemaError", () => alone)
+    : Effect.catch(together, () => alone)
 }
 
 /** A key that is marked, and that a pending row takes: the flush makes one update of both. */
@@ -294,7 +316,7 @@ export const resolve = (core: Core, target: unknown): Effect.Effect<Resolved, De
   if (!Entity.isRef(target)) {
     const mapping = mappingOf(core.registry, classOf(target))
     const snapshot = target as SessionState.Row
-    return held(core, { _tag: "Key", mapping, key: keyOf(mapping, snapshot), snapshot })
+    return held(core, { _tag: "Key", mapping, key: Named.named(unitOf(core), keyOf(mapping, snapshot)), snapshot })
   }
   const unit = unitOf(core)
   if (target.session !== core) return Effect.fail(detached(target, "otherSession"))

@@ -7,12 +7,15 @@ import type { QueryError, SessionEventError } from "../SessionError.ts"
 import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
 import { ensureKnown, onConnection } from "./connection.ts"
-import type { Core, Values } from "./core.ts"
+import * as Converting from "./converting.ts"
+import { type Core, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Forms from "./forms.ts"
 import * as Hydrate from "./hydrate.ts"
 import { type EntityMapping, type ForeignKey, keepRests, type MappedRelation, type PairTable } from "./mapping.ts"
+import * as Named from "./named.ts"
 import * as RelationSql from "./relationSql.ts"
+import * as Spellings from "./spellings.ts"
 import { statementOf } from "./sqlStatement.ts"
 
 type Keys = ReadonlyArray<IdentityKey.IdentityKey>
@@ -31,6 +34,8 @@ interface Reading {
   readonly isBehind: boolean
   /** Where that key stands in a row, if it is of one column. */
   readonly keyAt: number | undefined
+  /** Keys find their own rows, one at the most. */
+  readonly single: boolean
   /** Whether one row may be found by several keys, or more than once. */
   readonly repeats: boolean
   /** How the key is read that stands behind the columns of a row. */
@@ -47,15 +52,22 @@ const byKey = (a: Attached, b: Attached): number => IdentityKey.order(a.key, b.k
 const inOrder = (rows: Array<Attached>): Array<Attached> =>
   rows.every((row, index) => index === 0 || byKey(rows[index - 1]!, row) <= 0) ? rows : rows.sort(byKey)
 
+interface Grouped {
+  readonly groups: Map<string, Array<Attached>>
+  /** The rows whose key is none of those that were looked for, as far as texts go. */
+  readonly others: ReadonlyArray<readonly [key: IdentityKey.IdentityKey, row: Attached]>
+}
+
 const grouped = (
   reading: Reading,
   keys: Keys,
   rows: Values,
   attached: ReadonlyArray<Attached>
-): R.Result<Map<string, Array<Attached>>, Schema.SchemaError> => {
+): R.Result<Grouped, Schema.SchemaError> => {
   const groups = new Map<string, Array<Attached>>(keys.map((key) => [key.token, []]))
+  const others: Array<readonly [IdentityKey.IdentityKey, Attached]> = []
   // Values that are primitive are equal as keys if they are equal as values.
-  const byValue = new Map<unknown, Array<Attached> | undefined>()
+  const byValue = new Map<unknown, Array<Attached>>()
   for (let index = 0; index < rows.length; index++) {
     const value = reading.keyAt === undefined ? undefined : rows[index]![reading.keyAt]
     const isPrimitive = typeof value === "number" || typeof value === "string"
@@ -63,14 +75,45 @@ const grouped = (
     if (group === undefined) {
       const key = reading.keyOf(rows[index]!)
       if (R.isFailure(key)) return R.fail(key.failure)
-      group = key.success === undefined ? undefined : groups.get(key.success.token)
-      if (isPrimitive) byValue.set(value, group)
+      if (key.success === undefined) continue
+      group = groups.get(key.success.token)
+      if (group === undefined) others.push([key.success, attached[index]!])
+      else if (isPrimitive) byValue.set(value, group)
     }
     group?.push(attached[index]!)
   }
-  if (!reading.sorted) { for (const group of groups.values()) inOrder(group) }
-  return R.succeed(groups)
+  return R.succeed({ groups, others })
 }
+
+/**
+ * Puts rows to keys that are spelled otherwise. A row that was found by a key is no proof that another spelling of it did
+ * not find it too: where each key finds one row at the most, those that found none are asked for as well.
+ */
+const settled = Effect.fnUntraced(function*(
+  core: Core,
+  { single, source }: Reading,
+  keys: Keys,
+  { groups, others }: Grouped,
+  rows: Values
+): Effect.fn.Return<void, ReadError> {
+  const empty = single && rows.length > 0 ? keys.filter(({ token }) => groups.get(token)!.length === 0) : []
+  if (others.length === 0 && empty.length === 0) return
+  yield* Spellings.settle(core, source, single ? empty : others.map(([key]) => key))
+  const unit = unitOf(core)
+  const byKey = new Map<string, Array<Attached>>()
+  for (const [key, row] of others) {
+    const { token } = Named.named(unit, key)
+    const same = byKey.get(token)
+    if (same === undefined) byKey.set(token, [row])
+    else same.push(row)
+  }
+  for (const key of keys) {
+    const { token } = Named.named(unit, key)
+    const group = groups.get(key.token)!
+    group.push(...byKey.get(token) ?? [])
+    if (token !== key.token) group.push(...groups.get(token) ?? [])
+  }
+})
 
 /** One statement for so many keys as one may have; a key of several columns is written as parameters of its own. */
 const sizeFor = (core: Core, { key }: EntityMapping): number =>
@@ -97,7 +140,8 @@ const read = Effect.fnUntraced(function*(
       unchecked: reading.unchecked
     })
     const groups = yield* Effect.fromResult(grouped(reading, chunk, rows, attached))
-    for (const [token, group] of groups) found.set(token, group)
+    yield* settled(core, reading, chunk, groups, rows)
+    for (const [token, group] of groups.groups) found.set(token, reading.sorted ? group : inOrder(group))
   }
   return found
 })
@@ -107,7 +151,12 @@ const keyBehind =
   (row: ReadonlyArray<unknown>): R.Result<IdentityKey.IdentityKey, Schema.SchemaError> => {
     const values: Array<unknown> = []
     for (const [index, column] of source.key.entries()) {
-      const decoded = Hydrate.decodeKey(source, column, row[offset + index])
+      // In a table of pairs, the column may be of another type than the key.
+      const decoded = Hydrate.decodeKey(
+        source,
+        column,
+        Converting.alikeFor(column.codec.unchecked, row[offset + index])
+      )
       if (R.isFailure(decoded)) return R.fail(decoded.failure)
       values.push(decoded.success)
     }
@@ -141,6 +190,7 @@ const readingOf = (core: Core, relation: MappedRelation, query: Query.Any | unde
     source,
     target,
     isBehind,
+    single: relation.kind === "manyToOne",
     keyAt: keyPlace(shape),
     behind: isBehind ? RelationSql.keyOf(core.known, source, "s", source.key) : undefined,
     repeats: isBehind || (query !== undefined && (query.joins.length > 0 || query.source !== undefined)),

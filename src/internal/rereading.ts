@@ -4,7 +4,7 @@ import type { SqlError } from "effect/sql"
 import type * as IdentityKey from "../IdentityKey.ts"
 import type { QueryError, SessionEventError } from "../SessionError.ts"
 import * as SessionState from "../SessionState.ts"
-import { attachRead } from "./attach.ts"
+import { type Attached, attachRead } from "./attach.ts"
 import { ensureKnown, onConnection } from "./connection.ts"
 import { type Core, unitOf } from "./core.ts"
 import type { EntityMapping } from "./mapping.ts"
@@ -19,13 +19,15 @@ export const byKeys = Effect.fnUntraced(function*(
   mapping: EntityMapping,
   keys: ReadonlyArray<IdentityKey.IdentityKey>,
   batch?: SessionState.Batch
-): Effect.fn.Return<void, ReadError> {
+): Effect.fn.Return<ReadonlyArray<Attached>, ReadError> {
   yield* ensureKnown(core, mapping)
+  const found: Array<ReadonlyArray<Attached>> = []
   for (const chunk of Arr.chunksOf(keys, mapping.key.length === 1 ? core.loadBatchSize : 1000)) {
     const fragment = yield* Effect.fromResult(RelationSql.byKeys(core.known, mapping, chunk))
     const rows = yield* onConnection(core, statementOf(core.sql, fragment).values)
-    yield* attachRead(core, mapping, rows, { batch })
+    found.push(yield* attachRead(core, mapping, rows, { batch }))
   }
+  return found.flat()
 })
 
 /** The entities of which rows wait to be inserted or changed. */

@@ -16,6 +16,7 @@ import * as ExactTime from "./exactTime.ts"
 import * as Forms from "./forms.ts"
 import * as Hydrate from "./hydrate.ts"
 import { fieldError } from "./input.ts"
+import * as Keyset from "./keyset.ts"
 import { ensureBegun } from "./levels.ts"
 import * as Loading from "./loading.ts"
 import { notHere } from "./lost.ts"
@@ -161,7 +162,7 @@ const decodedRow = (
   const values: Record<string, unknown> = {}
   let rest = outputs.length
   for (const [index, { cut, decode, name }] of outputs.entries()) {
-    if (cut) ExactTime.keep(row[index], row[rest++])
+    if (cut) ExactTime.keepRead(row[index], row[rest++])
     const value = decode === undefined ? R.succeed(row[index]) : decode(row[index])
     if (R.isFailure(value)) return R.fail(fieldError(mapping, name, value.failure))
     if (name === "__proto__") defineField(values, name, value.success)
@@ -209,6 +210,20 @@ const sourceRows = Effect.fnUntraced(function*(
   return (raw.rows ?? []).map((row) => mapping.columns.map(({ name }) => row[name]))
 })
 
+/** Behind a row that is gone there is no page, unless it is known where the row was. */
+const probed = Effect.fnUntraced(function*(
+  core: Core,
+  mapping: EntityMapping,
+  keyset: Keyset.Keyset
+): Effect.fn.Return<void, Reads.ReadError> {
+  const probe = Keyset.probe(core.known, mapping, keyset)
+  if (probe === undefined) return
+  const [found] = yield* onConnection(core, core.sql`${probe}`.values)
+  if (found?.[0] === true) return
+  const message = "is a cursor of a row that is gone, and holds its key alone: make it with its order"
+  return yield* fieldError(mapping, "after", new SchemaIssue.InvalidValue({ message }))
+})
+
 /** The rows of a query. */
 export const select = (
   core: Core,
@@ -226,6 +241,7 @@ export const select = (
       const rows = query.source === undefined
         ? yield* onConnection(core, statementOf(core.sql, fragment).values)
         : yield* sourceRows(core, mapping, fragment)
+      if (rows.length === 0 && query.keyset !== undefined) yield* probed(core, mapping, query.keyset)
       if (outputs !== undefined) {
         const decoded = yield* Effect.fromResult(decodedRows(mapping, outputs, rows))
         if (query.keyset !== undefined) Position.remember(decoded, mapping.entity, query.keyset.orders)

@@ -82,7 +82,10 @@ const updateReturning = (
 
 const matchingOf = (mapping: EntityMapping, columns: ReadonlyArray<Column>, facts: TableFacts): Matching => {
   if (facts.merges) return "ordinal"
-  if (mapping.key.every((column) => columns.includes(column))) return "key"
+  if (mapping.key.every((column) => columns.includes(column))) {
+    // A key that comes back in another spelling than it was sent in matches nothing.
+    return mapping.key.some((column) => factsOf(facts, column)?.spelling === "many") ? "single" : "key"
+  }
   const isSequence = mapping.key.length === 1 && factsOf(facts, mapping.key[0]!)?.sequence === true
   return isSequence && !facts.insertTriggers ? "sorted" : "single"
 }
