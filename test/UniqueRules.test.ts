@@ -213,6 +213,27 @@ layer(makers(Rules, embedded(tables)))((it) => {
       ))
   })
 
+  describe("Registry.verify", () => {
+    it.effect("finds each rule in the database, and says which is not as declared", () =>
+      Effect.gen(function*() {
+        yield* Registry.verify(Rules)
+        class Wrong extends Entity.Class<Wrong>("Wrong")({ id: Schema.Int, at: Schema.Int, late: Schema.Int }, {
+          table: "ranks",
+          primaryKey: "id",
+          unique: [{ fields: "at", deferrable: "deferred" }, { fields: "late", where: "late > 0" }, {
+            fields: "at",
+            nullsNotDistinct: true
+          }]
+        }) {}
+        const error = yield* Effect.flip(Registry.verify(Registry.make({ entities: [Wrong], naming: "snakeCase" })))
+        for (
+          const how of ["(at) unique INITIALLY DEFERRED", "(late) unique with a condition", "(at) unique NULLS NOT"]
+        ) {
+          assert.include(error.message, how)
+        }
+      }))
+  })
+
   describe("passiveDeletes: \"all\"", () => {
     it.effect("leaves children alone, loaded or changed, so that the database refuses the delete", () =>
       withRows(

@@ -1,4 +1,5 @@
 /** Where the keys of an entity differ from those of its table: primary, unique and foreign ones. */
+import type { UniqueRule } from "../Entity.ts"
 import * as LiveTables from "./liveTables.ts"
 import type { EntityMapping, ForeignKey, MappedRelation } from "./mapping.ts"
 
@@ -31,17 +32,46 @@ const placeOf = (foreignKey: ForeignKey, mappings: Mappings, isMeant: (relation:
   return { entity: source, field: name }
 }
 
+/** The letters that a rule asks for: `LiveKey` says which is which. */
+const traitsOf = ({ deferrable, expression, nullsNotDistinct, where }: UniqueRule): ReadonlyArray<string> => [
+  ...(nullsNotDistinct === true ? ["n"] : []),
+  ...(where === undefined ? [] : ["w"]),
+  ...(expression === undefined ? [] : ["e"]),
+  ...(deferrable === true ? ["d"] : deferrable === "deferred" ? ["l"] : [])
+]
+
+const words: Readonly<Record<string, string>> = {
+  n: "NULLS NOT DISTINCT",
+  w: "with a condition",
+  e: "with an expression",
+  d: "DEFERRABLE",
+  l: "INITIALLY DEFERRED"
+}
+
+/** Whether the database keeps unique what a mapping says, and as it says: a condition is not compared, that there is one. */
+const isKept = (live: LiveTables.LiveTable, names: ReadonlyArray<string>, rule: UniqueRule | undefined): boolean => {
+  if (rule === undefined) return LiveTables.isUnique(live, names)
+  const wanted = traitsOf(rule)
+  return live.keys.some(({ columns, kind, target: traits }) =>
+    kind !== "foreign" && wanted.every((trait) => traits.includes(trait)) &&
+    ["n", "w", "e"].every((trait) => wanted.includes(trait) === traits.includes(trait)) &&
+    (wanted.includes("e") ? columns.every((name) => names.includes(name)) : LiveTables.sameNames(columns, names))
+  )
+}
+
 const uniqueDifferences = (
   mapping: EntityMapping,
   live: LiveTables.LiveTable,
   mappings: Mappings
 ): ReadonlyArray<LiveTables.Difference> =>
-  mapping.unique.filter((columns) => !LiveTables.isUnique(live, namesOf(columns))).map((columns) => {
+  mapping.unique.filter((columns) => !isKept(live, namesOf(columns), mapping.rules.get(columns))).map((columns) => {
     const names = namesOf(columns).join(", ")
+    const rule = mapping.rules.get(columns)
+    const how = rule === undefined ? "" : traitsOf(rule).map((trait) => ` ${words[trait]}`).join("")
     // The key of a one-to-one relation is unique without being declared so.
     const single = mapping.foreignKeys.find((foreignKey) => foreignKey.columns === columns)
     return single === undefined
-      ? { entity: mapping.name, kind: "unique", detail: `declares (${names}) unique, the database does not` }
+      ? { entity: mapping.name, kind: "unique", detail: `declares (${names}) unique${how}, the database does not` }
       : {
         ...placeOf(single, mappings, ({ kind }) => kind === "oneToOne"),
         kind: "unique",

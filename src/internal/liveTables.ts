@@ -29,9 +29,14 @@ export interface LiveColumn extends LiveType {
 }
 
 interface LiveKey {
-  readonly kind: "primary" | "unique" | "foreign"
+  /** A conditional key is a unique index with a condition or an expression: it does not keep its columns unique. */
+  readonly kind: "primary" | "unique" | "conditional" | "foreign"
   readonly columns: ReadonlyArray<string>
-  /** Of a foreign key: the OID of the table that it references, its columns, and what a delete there does here. */
+  /**
+   * Of a foreign key: the OID of the table that it references, its columns, and what a delete there does here. Of others,
+   * letters: `n` for NULLS NOT DISTINCT, `w` for a condition, `e` for an expression, `d` for DEFERRABLE, `l` for
+   * INITIALLY DEFERRED.
+   */
   readonly target: string
   readonly targetColumns: ReadonlyArray<string>
   readonly onDelete: OnDelete
@@ -168,7 +173,7 @@ export const sameNames = (left: ReadonlyArray<string>, right: ReadonlyArray<stri
 
 /** Tells whether the database keeps just these columns unique. */
 export const isUnique = ({ keys }: LiveTable, columns: ReadonlyArray<string>): boolean =>
-  keys.some((key) => key.kind !== "foreign" && sameNames(key.columns, columns))
+  keys.some((key) => (key.kind === "unique" || key.kind === "primary") && sameNames(key.columns, columns))
 
 /** The columns besides those given that an insert must fill. */
 export const required = ({ columns, kind }: LiveTable, known: ReadonlyArray<string>): ReadonlyArray<string> =>

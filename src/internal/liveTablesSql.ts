@@ -41,16 +41,22 @@ const names = (relation: string, columns: string): string =>
   `ARRAY(SELECT a.attname::text FROM unnest(${columns}) WITH ORDINALITY AS k(num, at) ` +
   `JOIN pg_attribute a ON a.attrelid = ${relation} AND a.attnum = k.num ORDER BY k.at)`
 
+const traits = `concat(
+    CASE WHEN i.indnullsnotdistinct THEN 'n' END, CASE WHEN i.indpred IS NOT NULL THEN 'w' END,
+    CASE WHEN i.indexprs IS NOT NULL THEN 'e' END,
+    (SELECT concat(CASE WHEN u.condeferrable THEN 'd' END, CASE WHEN u.condeferred THEN 'l' END)
+      FROM pg_constraint u WHERE u.conindid = i.indexrelid AND u.contype IN ('u', 'p') LIMIT 1))`
+
 /**
  * The keys of tables. A partial index, or one of expressions, does not keep the columns themselves unique; included
  * columns are no part of the key, and stand behind it. Servers before PostgreSQL 18 enforce every foreign key.
  */
 export const keysSql = `
-SELECT w.ord::int4, CASE WHEN i.indisprimary THEN 'primary' ELSE 'unique' END,
-  ${names("i.indrelid", "(i.indkey::int2[])[0:i.indnkeyatts - 1]")}, '', ARRAY[]::text[], '', true
+SELECT w.ord::int4, CASE WHEN i.indisprimary THEN 'primary'
+    WHEN i.indpred IS NOT NULL OR i.indexprs IS NOT NULL THEN 'conditional' ELSE 'unique' END,
+  ${names("i.indrelid", "(i.indkey::int2[])[0:i.indnkeyatts - 1]")}, ${traits}, ARRAY[]::text[], '', true
 FROM unnest($1::text[]) WITH ORDINALITY AS w(name, ord)
-JOIN pg_index i ON i.indrelid = to_regclass(w.name) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
-  AND i.indexprs IS NULL
+JOIN pg_index i ON i.indrelid = to_regclass(w.name) AND i.indisunique AND i.indisvalid
 UNION ALL
 SELECT w.ord::int4, 'foreign', ${names("c.conrelid", "c.conkey")},
   c.confrelid::text, ${names("c.confrelid", "c.confkey")}, c.confdeltype::text,

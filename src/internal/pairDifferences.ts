@@ -14,7 +14,8 @@ const detailsOf = (kind: LiveTables.Detail["kind"], details: ReadonlyArray<strin
 const uniqueDetails = (pairs: PairTable, live: LiveTables.LiveTable): ReadonlyArray<string> => {
   const columns = pairs.ends.flatMap((end) => namesOf(end.columns))
   const narrower = live.keys.filter((key) =>
-    key.kind !== "foreign" && key.columns.length < columns.length && key.columns.every((name) => columns.includes(name))
+    (key.kind === "unique" || key.kind === "primary") && key.columns.length < columns.length &&
+    key.columns.every((name) => columns.includes(name))
   )
   return [
     ...(LiveTables.isUnique(live, columns)
