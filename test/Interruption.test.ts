@@ -11,8 +11,10 @@ import {
   isRunning,
   labels,
   names,
+  runningStatements,
   start,
   stored,
+  until,
   withSession
 } from "./fixtures/sessions.ts"
 
@@ -174,7 +176,8 @@ describe("an interruption", () => {
           yield* session.add(User, { name: "undone", email: null })
           yield* session.all(sql`SELECT pg_sleep(60)`)
         })))
-        yield* runs
+        // Not before: to interrupt the flush ahead of the block would fail the whole transaction.
+        yield* until(Effect.map(runningStatements, (running) => running.some((text) => text.includes("pg_sleep"))))
         assert.isTrue(wasInterrupted(yield* interrupted(fiber)))
         yield* session.add(User, { name: "kept too", email: null })
       }))
