@@ -15,7 +15,8 @@ export default defineConfig({
     globalSetup: "./test/fixtures/globalSetup.ts",
     pool: "forks",
     ...(process.env.CI === undefined ? {} : { maxWorkers: 2 }),
-    testTimeout: 30_000,
-    hookTimeout: 30_000
+    // Only what hangs takes so long, also on a machine with twenty other things to do.
+    testTimeout: 120_000,
+    hookTimeout: 120_000
   }
 })

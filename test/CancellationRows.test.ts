@@ -218,7 +218,7 @@ describe("a rollback", () => {
       assert.deepStrictEqual(yield* labels, [])
       yield* onNewSession
     }).pipe(Effect.provide(pooled({ maxConnections: 1, stream })))
-  }, 10_000)
+  }, 120_000)
 })
 
 describe("several fibers", () => {

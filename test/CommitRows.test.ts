@@ -201,7 +201,7 @@ describe("COMMIT", () => {
           yield* wholePool(2)
           yield* onNewSession
         }).pipe(Effect.provide(pooled({ maxConnections: 2, stream })))
-      }), 10_000)
+      }), 120_000)
   }
 
   onServer(

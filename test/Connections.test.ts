@@ -85,7 +85,7 @@ describe("a server that has gone silent", () => {
   ) =>
     onServer(`${title}: the error comes in time, and the pool is whole`, 1, (wire) =>
       Effect.gen(function*() {
-        const maker = (yield* SessionMaker).configure({ replyTimeout: inTime, acquireTimeout: "5 seconds" })
+        const maker = (yield* SessionMaker).configure({ replyTimeout: inTime, acquireTimeout: "1 minute" })
         yield* Effect.scoped(Effect.gen(function*() {
           const session = yield* maker.make
           const hold = wire.hold(text)

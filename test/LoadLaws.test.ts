@@ -295,6 +295,6 @@ layer(library)((it) => {
           for (const check of looks) yield* lookedAt(world, check, 1)
         })))
       }),
-    { timeout: 60_000, arbitrary: { runs: 60 } }
+    { timeout: 300_000, arbitrary: { runs: 60 } }
   )
 })

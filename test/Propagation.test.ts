@@ -125,7 +125,7 @@ describe("the state of the outer unit, the propagation and the fiber decide", ()
         const maker = yield* SessionMaker
         for (const propagation of propagations) {
           for (const [fiber, inFiber] of Object.entries(fibers)) {
-            const found = yield* run(maker, inFiber(probe(maker, propagation))).pipe(Effect.timeout("3 seconds"))
+            const found = yield* run(maker, inFiber(probe(maker, propagation))).pipe(Effect.timeout("1 minute"))
             assert.strictEqual(found, expected(joins)[propagation], `${propagation}, ${fiber}`)
           }
         }
@@ -142,7 +142,7 @@ describe("the state of the outer unit, the propagation and the fiber decide", ()
           const forked = Effect.forkDetach(Effect.andThen(Deferred.await(over), probe(maker, propagation)))
           yield* run(maker, Effect.as(Effect.flatMap(forked, (fiber) => Deferred.succeed(late, fiber)), "part"))
           yield* Deferred.succeed(over, undefined)
-          const found = yield* Effect.timeout(Effect.flatMap(Deferred.await(late), Fiber.join), "3 seconds")
+          const found = yield* Effect.timeout(Effect.flatMap(Deferred.await(late), Fiber.join), "1 minute")
           assert.strictEqual(found, expected(false)[propagation], propagation)
         }
       }))

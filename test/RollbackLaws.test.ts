@@ -99,6 +99,6 @@ layer(world)((it) => {
           }
         }))
       }),
-    { timeout: 30_000, arbitrary: { runs: 200 } }
+    { timeout: 300_000, arbitrary: { runs: 200 } }
   )
 })

@@ -48,5 +48,5 @@ describe("a stream of a million rows", () => {
         // All rows as instances would take more than 150 MiB.
         assert.isBelow(mebibytes(peak), 150)
       })
-    ).pipe(Effect.provide(readings)), 20_000)
+    ).pipe(Effect.provide(readings)), 120_000)
 })

@@ -85,7 +85,7 @@ const walked = (root: Graph.Node) => Effect.flatMap(SessionMaker, (maker) => mak
 const writes = (statements: ReadonlyArray<string>) => statements.filter((sql) => !sql.trimStart().startsWith("SELECT"))
 
 for (const [name, database] of [["PGlite", embedded], ["a server", server]] as const) {
-  layer(database, { timeout: "30 seconds", excludeTestServices: true })(`the importer on ${name}`, (it) => {
+  layer(database, { timeout: "2 minutes", excludeTestServices: true })(`the importer on ${name}`, (it) => {
     it.effect("has tables that fit its entities", () => Registry.verify(Lockfiles))
 
     it.effect("imports the project's own lockfile in one statement for each table", () =>
