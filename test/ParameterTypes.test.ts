@@ -263,6 +263,13 @@ for (const [name, client] of [["PGlite", embedded], ["a server", server]] as con
         })))
     })
 
+    it.effect("distinct rows come in the order of a column that is read as text", () =>
+      withSession(Effect.fnUntraced(function*(session) {
+        yield* session.addAll(Shape, [{ key: [2], name: "b" }, { key: [1, 2], name: "a" }, { key: [3], name: "c" }])
+        const shapes = Query.select(Shape).pipe(Query.distinct, Query.orderBy((shape) => shape.key), Query.limit(2))
+        assert.deepStrictEqual((yield* session.all(shapes)).map(({ key }) => key), [[1, 2], [2]])
+      })))
+
     it.effect("keys that are arrays or documents relate rows", () =>
       withSession(Effect.fnUntraced(function*(session) {
         yield* session.addAll(Shape, [{ key: [1, 2], name: "a" }, { key: [], name: "b" }])

@@ -315,6 +315,18 @@ export const inclusionsOf = (
   return R.succeed(found)
 }
 
+/** An order of distinct rows names what is selected: columns that are cast where they are read are cast around it. */
+const aroundDistinct = (
+  known: Known,
+  mapping: EntityMapping,
+  { columns, distinct, orderings }: Query.Any
+): { readonly columns: string; readonly before: string } | undefined => {
+  if (distinct !== true || columns !== undefined || orderings.length === 0) return undefined
+  const { list } = Forms.whole(known, mapping)
+  const plain = mapping.columns.map(({ quoted }) => `t.${quoted}`).join(", ")
+  return list === plain ? undefined : { columns: plain, before: `SELECT ${list} FROM (` }
+}
+
 /** Writes a query, or says which value does not fit its field. */
 export const select = (
   known: Known,
@@ -329,8 +341,11 @@ export const select = (
   const errors: Errors = []
   const scope = Scope.make(known, mapping, errors, subquery)
   let outputs: ReadonlyArray<Output> | undefined
+  const around = aroundDistinct(known, mapping, query)
   const segments = selectIn(scope, query, () => {
-    if (query.columns === undefined) return [Genuine.written([Statement.literal(Forms.whole(known, mapping).list)])]
+    if (query.columns === undefined) {
+      return [Genuine.written([Statement.literal(around?.columns ?? Forms.whole(known, mapping).list)])]
+    }
     const named = outputsOf(scope, query)
     outputs = named
     const columns = named.map(({ cast, of }) =>
@@ -338,7 +353,10 @@ export const select = (
     )
     return [...columns, ...restsOf(named, query)]
   })
-  const fragment = Genuine.written([...segments, Statement.literal(lockIn(scope, query))])
+  const whole = around === undefined
+    ? segments
+    : [Statement.literal(around.before), ...segments, Statement.literal(") AS t")]
+  const fragment = Genuine.written([...whole, Statement.literal(lockIn(scope, query))])
   return errors.length > 0 ? R.fail(errors[0]!) : R.succeed({ fragment, outputs, locks: scope.counter.locks })
 }
 
