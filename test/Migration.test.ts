@@ -7,6 +7,7 @@ import { SqlClient } from "effect/sql"
 import { wholePool } from "./fixtures/backends.ts"
 import { embedded, makers, server } from "./fixtures/databases.ts"
 import { makerOf, Serial } from "./fixtures/keys.ts"
+import { statements } from "./fixtures/statements.ts"
 
 class Item extends Entity.Class<Item>("Item")({
   id: Model.GeneratedByDb(Schema.Int),
@@ -179,6 +180,19 @@ for (const [where, client] of Object.entries(databases)) {
         yield* Effect.forEach(tables, migrate)
         yield* upper("INSERT")
         assert.strictEqual((yield* withTransaction(added("first"))).label, "FIRST")
+      }))
+
+    it.effect("a table that was emptied is what it was: new rows are not read again", () =>
+      Effect.gen(function*() {
+        yield* prepared
+        yield* migrate("TRUNCATE items, lines")
+        yield* withTransaction(inSession((session) =>
+          Effect.gen(function*() {
+            const ref = yield* session.add(Item, { label: "first", amount: 1 })
+            yield* session.flush
+            assert.deepStrictEqual(yield* statements(session.current(ref)), [])
+          })
+        ))
       }))
 
     it.effect("what the server does not support is not tried again", () =>

@@ -76,6 +76,11 @@ export interface Catalog {
   readonly known: (owner: Owner) => TableFacts | undefined
   /** Forgets everything: after an error that may come from tables that are not what they were. */
   readonly forget: () => void
+  /**
+   * Reads everything again where a mark is another one, and says whether any fact is: a table that was emptied or moved
+   * has another mark, and is what it was.
+   */
+  readonly recheck: (connection: SqlConnection.Connection) => Effect.Effect<boolean, SqlError.SqlError>
   /** The tables are not what they were: nothing that the client has prepared for them is used again. */
   readonly notice: () => void
   /** Texts of statements, kept as long as what they were made from. */
@@ -363,6 +368,15 @@ const makePlace = (
     forget,
     notice: () => Changes.notice(changes),
     at,
+    recheck: (connection) =>
+      Effect.suspend(() => {
+        const before = known
+        return Effect.map(read(connection), () => {
+          const isSame = owners.every((owner) => before.get(owner)?.columns === known.get(owner)?.columns)
+          if (!isSame) forget()
+          return !isSame
+        })
+      }),
     get: (owner, connection) => {
       if (seen !== changes.count) forget()
       const facts = known.get(owner)

@@ -132,7 +132,7 @@ const checkedFacts = Effect.fnUntraced(function*(
   const facts = yield* factsOf(core, mapping)
   const now = yield* onTransaction(core, connected, markNow(mapping.table, connected.direct))
   if (facts === undefined || facts.mark === now) return facts
-  core.catalog.notice()
+  if (yield* onTransaction(core, connected, core.catalog.recheck(connected.direct))) core.catalog.notice()
   return yield* factsOf(core, mapping)
 })
 

@@ -157,11 +157,19 @@ const isOutdated = (facts: TableFacts, rows: Values): boolean => {
   return false
 }
 
-const compare = (core: Core, progress: Progress, facts: TableFacts, rows: Values): void => {
-  if (!isOutdated(facts, rows)) return
+const compare = (
+  core: Core,
+  progress: Progress,
+  facts: TableFacts,
+  rows: Values
+): Effect.Effect<void, SqlError.SqlError> => isOutdated(facts, rows) ? recheck(core, progress) : Effect.void
+
+const recheck = Effect.fnUntraced(function*(core: Core, progress: Progress): Effect.fn.Return<void, SqlError.SqlError> {
+  const { connected } = progress
+  if (!(yield* onTransaction(core, connected, core.catalog.recheck(connected.direct)))) return
   core.catalog.notice()
   progress.outdated = true
-}
+})
 
 const insertText = (core: Core, step: Step<"Insert">, facts: TableFacts): WriteSql.Text =>
   textOf(
@@ -239,7 +247,7 @@ const insertRows = Effect.fnUntraced(function*(
   const made = begun(mapping, columns, sent, rows.length)
   const offset = text.matching === "ordinal" ? 1 : 0
   const returned = yield* sendValues(core, progress, mapping, columns, text.sql, placeholder)
-  compare(core, progress, facts, returned)
+  yield* compare(core, progress, facts, returned)
   if (text.matching === "sorted" && rows.length > 1) yield* ensureSorted(core, progress, mapping)
   Forms.parse(returned, text.selection, offset)
   keepRests(text.returning, returned, offset)
@@ -345,7 +353,7 @@ export const update = Effect.fnUntraced(function*(
   ]))
   const sent = [...keyColumns(mapping, before).map(({ column }) => column), ...columns]
   const back = yield* sendValues(core, progress, mapping, sent, text.sql, arrays)
-  compare(core, progress, facts, back)
+  yield* compare(core, progress, facts, back)
   Forms.parse(back, text.selection, 1)
   if (back.length !== rows.length) {
     return yield* stale(mapping, "update", before.map((row) => keyOf(mapping, row)), back)
