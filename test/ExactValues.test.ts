@@ -184,7 +184,7 @@ for (const [name, client] of [["PGlite", embedded(tables)], ["a server", server(
       withSession(Effect.fnUntraced(function*(session) {
         const sql = yield* SqlClient.SqlClient
         yield* sql`DELETE FROM docs`
-        const big = "{\"a\": 1, \"b\": 12345678901234567890, \"c\": 1.10}"
+        const big = "{\"a\": 1, \"b\": [1, \"x\"], \"c\": 1.10}"
         yield* sql`INSERT INTO docs SELECT i, '2024-05-05 05:05:05.123456+00', ${big}::jsonb, ${big}::json, ' a ', 1.10
           FROM generate_series(1, 3) i`
         const docs = yield* session.all(Query.select(Doc))
