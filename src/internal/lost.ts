@@ -163,7 +163,8 @@ export const notHere = (statement: string): SqlError.SqlError => {
   })
 }
 
-const changed = new WeakSet<SqlError.SqlError>()
+// The cause, which an error with more in its message keeps.
+const changed = new WeakSet<object>()
 
 /** What was made from facts of a table that do not hold any more. The next try reads them again. */
 export const tablesChanged = (table: string): SqlError.SqlError => {
@@ -173,13 +174,13 @@ export const tablesChanged = (table: string): SqlError.SqlError => {
       `The table ${table} was changed while the program was running, and the new rows cannot be told apart. Try again.`
     ))
   })
-  changed.add(error)
+  changed.add(error.reason.cause as object)
   return error
 }
 
 /** Whether the tables were changed, and another try may succeed. */
 export const isOfChange = (error: unknown): boolean =>
-  isChangedPlan(error) || (error instanceof SqlError.SqlError && changed.has(error))
+  isChangedPlan(error) || (error instanceof SqlError.SqlError && changed.has(error.reason.cause as object))
 
 /**
  * Whether an error may come from facts of the tables that do not hold any more: one of the driver, which cannot encode a
