@@ -255,7 +255,17 @@ const failures: ReadonlyArray<
         added(session, { ...account("b"), token: account("a").token })
       )
   ],
-  ["a value out of range", (session) => added(session, { ...account("a"), age: 99_999 })],
+  [
+    "a value out of range",
+    (session) =>
+      Effect.flatMap(
+        SqlClient.SqlClient,
+        (sql) =>
+          session.execute(
+            sql`INSERT INTO accounts (login, password, token, age) VALUES (${secret}, ${secret}, ${secret}, 99999)`
+          )
+      )
+  ],
   [
     "a value that is no number",
     (session) =>

@@ -59,14 +59,19 @@ const markLevel = (core: Core, connected: Connected, cause: Cause.Cause<unknown>
   if (stateOf(core).connected === connected) markAllFailed(connected.transaction, cause)
 }
 
-/** Reads what the database says of the tables, if one of them is not known yet: statements are written by it. */
+/**
+ * Reads what the database says of the tables, if one of them is not known yet: statements are written by it. Where the
+ * session stands is looked at when it runs: a transaction may have begun since.
+ */
 export const ensureKnown = (core: Core, owner: EntityMapping): Effect.Effect<void, SqlError.SqlError> =>
-  core.catalog.known(owner) !== undefined ? Effect.void : onConnection(
-    core,
-    Effect.withFiber((fiber) => {
-      const [connection] = Context.getUnsafe(fiber.context, core.sql.transactionService)
-      return Effect.asVoid(core.catalog.get(owner, connection))
-    })
+  Effect.suspend(() =>
+    core.catalog.known(owner) !== undefined ? Effect.void : onConnection(
+      core,
+      Effect.withFiber((fiber) => {
+        const [connection] = Context.getUnsafe(fiber.context, core.sql.transactionService)
+        return Effect.asVoid(core.catalog.get(owner, connection))
+      })
+    )
   )
 
 /** Runs one statement of the session itself. */
