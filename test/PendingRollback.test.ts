@@ -158,8 +158,10 @@ layer(world)((it) => {
     it.effect("on its own, outside of a transaction, nothing is lost", () =>
       withSession((session) =>
         Effect.gen(function*() {
+          const sql = yield* SqlClient.SqlClient
           yield* session.add(Tag, { label: "kept" })
-          yield* Effect.flip(session.withoutAutoflush(session.get(User, 1.5e300 as UserId)))
+          const failing = Query.where(Query.select(User), sql`1 / 0 = 1`)
+          yield* Effect.flip(session.withoutAutoflush(session.all(failing)))
           assert.isTrue(yield* session.isActive)
           yield* session.commit
         })

@@ -88,5 +88,8 @@ export const forgetAfter = <A, E extends { readonly _tag: string }, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.tapError(effect, (error) =>
     Effect.sync(() => {
-      if (error instanceof SqlError.SqlError && mayBeOfChange(error)) core.catalog.forget()
+      // A value that fits the type of before, or that of now, is refused before it is sent.
+      if (error instanceof SqlError.SqlError ? mayBeOfChange(error) : error._tag === "SchemaError") {
+        core.catalog.forget()
+      }
     }))

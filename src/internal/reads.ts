@@ -18,7 +18,7 @@ import {
 import * as SessionState from "../SessionState.ts"
 import { type Attached, attachRead } from "./attach.ts"
 import * as Comparing from "./comparing.ts"
-import { ensureKnown, onConnection, values } from "./connection.ts"
+import { ensureKnown, forgetAfter, onConnection, values } from "./connection.ts"
 import { changeUnit, type Core, stateOf, unitOf, type Values } from "./core.ts"
 import * as Events from "./events.ts"
 import * as Forms from "./forms.ts"
@@ -160,10 +160,11 @@ export const reload = Effect.fnUntraced(function*(
   if (problem !== undefined) return yield* new QueryError({ entity: mapping.name, clause: "lock", detail: problem })
   yield* beginFor(core, lock !== undefined)
   const rows = core.events.beforeExecute === undefined
-    ? yield* values(core, SelectSql.byKey(core.known, mapping, lock), parameters)
+    ? yield* forgetAfter(core, values(core, SelectSql.byKey(core.known, mapping, lock), parameters))
     : yield* rowsByHook(core, mapping, key, lock)
   const batch = SessionState.entryFor(unitOf(core), key)?.batch
-  const [found] = yield* attachRead(core, mapping, rows, { populateExisting: !keep, batch, unchecked })
+  const attached = attachRead(core, mapping, rows, { populateExisting: !keep, batch, unchecked })
+  const [found] = yield* forgetAfter(core, attached)
   if (found === undefined || found.key.token !== key.token) renamed(core, key, found?.key)
   return found === undefined || SessionState.isDeleted(unitOf(core), found.key)
     ? Option.none()

@@ -9,7 +9,7 @@ import type { QueryError } from "../SessionError.ts"
 import type { Row } from "../SessionState.ts"
 import { attach, type Attached } from "./attach.ts"
 import * as Collections from "./collections.ts"
-import { ensureKnown, onConnection } from "./connection.ts"
+import { ensureKnown, forgetAfter, onConnection } from "./connection.ts"
 import type { Core, Values } from "./core.ts"
 import * as Events from "./events.ts"
 import * as ExactTime from "./exactTime.ts"
@@ -239,20 +239,21 @@ export const select = (
       yield* Reads.autoflush(core)
       yield* Reads.beginFor(core, locks)
       const rows = query.source === undefined
-        ? yield* onConnection(core, statementOf(core.sql, fragment).values)
+        ? yield* forgetAfter(core, onConnection(core, statementOf(core.sql, fragment).values))
         : yield* sourceRows(core, mapping, fragment)
       if (rows.length === 0 && query.keyset !== undefined) yield* probed(core, mapping, query.keyset)
       if (outputs !== undefined) {
-        const decoded = yield* Effect.fromResult(decodedRows(mapping, outputs, rows))
+        const decoded = yield* forgetAfter(core, Effect.fromResult(decodedRows(mapping, outputs, rows)))
         if (query.keyset !== undefined) Position.remember(decoded, mapping.entity, query.keyset.orders)
         return Result.ofRows(decoded, decoded.length, decoded.map((row) => row[outputs[0]?.name ?? ""]))
       }
       if (query.source === undefined) Forms.parse(rows, Forms.whole(core.known, mapping))
-      const found = yield* attach(core, mapping, rows, {
+      const attached = attach(core, mapping, rows, {
         populateExisting: query.populateExisting || query.lock !== undefined,
         unchecked: query.unchecked,
         repeats: query.joins.length > 0 || query.source !== undefined
       })
+      const found = yield* forgetAfter(core, attached)
       const instances = yield* including(core, mapping, found, query.inclusions, query.populateExisting)
       if (query.keyset !== undefined) Position.remember(instances, mapping.entity, query.keyset.orders)
       return Result.ofEntity(mapping.name, instances)
