@@ -1,4 +1,6 @@
 /** What the errors of a flush say: entity, operation, constraint or column, and what the server says; no value of a row. */
+// What programs of the tests fail with is of no interest to their types.
+// @effect-diagnostics anyUnknownInErrorContext:off
 import { assert, layer } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { Entity, Query, Registry, Session, type SessionError, SessionMaker } from "effect-sql-session"

@@ -1,3 +1,5 @@
+// Nothing here runs: it is for the compiler.
+// @effect-diagnostics floatingEffect:off
 import { describe, expectTypeOf, it } from "@effect/vitest"
 import { type Expression, Query } from "effect-sql-session"
 import type { SessionService } from "effect-sql-session/Session"

@@ -46,7 +46,7 @@ const orders: ReadonlyArray<readonly [title: string, orderBy: Order, sql: string
 
 const sqlOf = (query: Query.Any) => Query.toSql(query, Log)
 
-layer(makers(Log, embedded(tables)))((it) => {
+layer(makers(Log, embedded(tables)))("keyset", (it) => {
   describe("pages of 50 rows visit each row once, in the order of the database", () => {
     for (const [title, orderBy, sql] of orders) {
       it.effect(title, () =>

@@ -1,4 +1,6 @@
 /** The law of units: whatever is inside what, nothing waits for itself, and what stays is what the model says. */
+// What programs of the tests fail with is of no interest to their types.
+// @effect-diagnostics anyUnknownInErrorContext:off unsafeEffectTypeAssertion:off globalErrorInEffectFailure:off
 import { assert, describe } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber } from "effect"
 import { Query, Session, SessionMaker } from "effect-sql-session"

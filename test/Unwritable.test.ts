@@ -1,4 +1,6 @@
 /** What the database would store as something else, or not at all, is refused before anything is sent. */
+// Wrong values of any kind are given to all that takes values.
+// @effect-diagnostics anyUnknownInErrorContext:off globalDateInEffect:off
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { type Expression, Query, type SessionError } from "effect-sql-session"
